@@ -1,0 +1,232 @@
+"""Everything that may enter the mailbox. An event says what was seen, never what to do.
+
+Whole tables are read and sent whole (level, not edge); only BGP updates are edits, ordered per peer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ncgd.model.bgp import Attributes
+from ncgd.model.delta import Outcome
+from ncgd.model.fib import Interface, Nexthop, NexthopGroup
+from ncgd.model.ike import IkeFailure, TunnelSa
+from ncgd.model.prefix import Prefix
+from ncgd.model.spec import Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntentRead:
+    """The source has a new consistent set of resources."""
+
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """What this machine can do, from the probe at start (``drivers.kernel.probe``)."""
+
+    kernel_esp: bool
+    """XFRM interfaces, ESP and AES-GCM work."""
+    userspace_esp: bool
+    """/dev/net/tun opens and charon's kernel-libipsec plugin is installed."""
+    detail: str
+    """For people: which check said what, with errno."""
+    may_administer: bool = True
+    """False without CAP_NET_ADMIN: nothing can be programmed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapabilityProbed:
+    """The probe has finished."""
+
+    capability: Capability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessChanged:
+    """A supervised program (charon or exabgp) came up, went down or keeps failing."""
+
+    name: str
+    is_running: bool
+    pid: int | None = None
+    reason: str = ""
+    """Empty while all is well; else why it is not running, for people."""
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CharonUp:
+    """VICI answers; nothing that this charon holds is known yet except its SAs, which follow."""
+
+    charon: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CharonLost:
+    """VICI does not answer any more. The SAs may well still carry packets."""
+
+    charon: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SasRead:
+    """All SAs that one charon holds for us, by tunnel."""
+
+    charon: str
+    sas: Mapping[str, TunnelSa]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IkeFailed:
+    """charon reported why a negotiation failed."""
+
+    failure: IkeFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunFound:
+    """Which TUN device a userspace charon has made."""
+
+    charon: str
+    interface: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerUp:
+    """The BGP speaker's API answers; sessions and their tables follow."""
+
+    version: str
+    neighbors: frozenset[str] = frozenset()
+    """Peers that the speaker is configured with now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerLost:
+    """The speaker's API does not answer. Sessions may be up all the same."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUp:
+    """A session is established."""
+
+    peer: str
+    restart_seconds: int | None = None
+    """Restart time from the peer's OPEN; None without graceful restart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDown:
+    """A session is not, or not any more, established."""
+
+    peer: str
+    reason: str
+    is_graceful: bool = False
+    """TCP went away without a NOTIFICATION: RFC 4724 lets the paths stand for the restart time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathsLearned:
+    """A peer advertises prefixes with these attributes."""
+
+    peer: str
+    attributes: Attributes
+    prefixes: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathsWithdrawn:
+    """A peer withdraws prefixes."""
+
+    peer: str
+    prefixes: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdjRibInRead:
+    """The whole Adj-RIB-In of one established session, after (re)connecting to the speaker."""
+
+    peer: str
+    paths: Mapping[Prefix, Attributes]
+    families_ended: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndOfRib:
+    """RFC 4724 §2: the peer has sent all it had for one IP version (4 or 6)."""
+
+    peer: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterfacesRead:
+    """All interfaces of the host, by name."""
+
+    interfaces: Mapping[str, Interface]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NexthopsRead:
+    """All nexthop objects that carry our mark, by id."""
+
+    nexthops: Mapping[int, Nexthop | NexthopGroup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesRead:
+    """All routes that carry our mark: prefix to group id, and the prefixes with a backstop."""
+
+    routes: Mapping[Prefix, int]
+    backstops: frozenset[Prefix]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableWritten:
+    """A driver has written a delta of one of the small tables; ``set`` and ``removed`` are what was asked."""
+
+    table: str
+    set: Mapping[object, object]
+    removed: frozenset[object]
+    outcome: Outcome[object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesWritten:
+    """Routes were programmed; failures by prefix."""
+
+    outcome: Outcome[Prefix]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticked:
+    """Nothing happened but time."""
+
+
+Event = (
+    IntentRead
+    | CapabilityProbed
+    | ProcessChanged
+    | CharonUp
+    | CharonLost
+    | SasRead
+    | IkeFailed
+    | TunFound
+    | SpeakerUp
+    | SpeakerLost
+    | SessionUp
+    | SessionDown
+    | PathsLearned
+    | PathsWithdrawn
+    | AdjRibInRead
+    | EndOfRib
+    | InterfacesRead
+    | NexthopsRead
+    | RoutesRead
+    | TableWritten
+    | RoutesWritten
+    | Ticked
+)

@@ -1,0 +1,107 @@
+"""The kernel's tables: links, addresses, next hops, routes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ncgd.model.prefix import IPAddress, Prefix
+
+PROTOCOL = 157
+"""Route and nexthop protocol number of ncgd (DESIGN §4)."""
+METRIC = 157
+"""Priority of the routes we install in table main; lower wins."""
+BACKSTOP_METRIC = 4_294_967_057
+"""Priority of the ``unreachable`` rows that catch a learned prefix when its route is gone."""
+LINK_PREFIX = "ncg"
+IF_ID_BASE = 0x9D00_0000
+"""``if_id`` and next hop ids of tunnels lie in ``IF_ID_BASE + 1 … + 0xFFFFFF``."""
+NEXTHOP_V4_BASE = 0x9D00_0000
+NEXTHOP_V6_BASE = 0x9E00_0000
+GROUP_V4_BASE = 0x9A00_0000
+GROUP_V6_BASE = 0x9B00_0000
+BLACKHOLE_V4 = 0x9C00_0004
+BLACKHOLE_V6 = 0x9C00_0006
+
+
+def is_our_nexthop(nexthop_id: int) -> bool:
+    """True for ids in our range (DESIGN §4)."""
+    return 0x9A00_0000 <= nexthop_id < 0x9F00_0000
+
+
+class LinkKind(StrEnum):
+    """What kind of interface a tunnel ends in."""
+
+    XFRM = "xfrm"
+    TUN = "tun"
+    """Made by charon's kernel-libipsec; we set MTU and addresses, never create or delete it."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An interface we own the settings of. ``if_id`` only for XFRM; MTU in bytes."""
+
+    name: str
+    kind: LinkKind
+    mtu: int
+    if_id: int | None = None
+    is_up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """Any interface of the host, as observed."""
+
+    index: int
+    name: str
+    kind: str
+    mtu: int
+    is_up: bool
+    if_id: int | None = None
+    addresses: tuple[str, ...] = ()
+    """``"192.0.2.1/24"`` each; a point-to-point address as ``"169.254.1.2/32"``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressKey:
+    """An address on an interface."""
+
+    interface: str
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """How an address is configured: with a point-to-point peer (IPv4), or with a prefix length (IPv6)."""
+
+    peer: IPAddress | None = None
+    length: int = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nexthop:
+    """A nexthop object: a device (and gateway), or a blackhole when ``interface`` is None."""
+
+    id: int
+    version: int
+    interface: str | None = None
+    gateway: IPAddress | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NexthopGroup:
+    """A group of nexthop ids, equal weights. Never empty: a blackhole stands in (DESIGN §6)."""
+
+    id: int
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteChange:
+    """Rows to program: each prefix to the group that carries it, or None to uninstall it."""
+
+    routes: dict[Prefix, int | None]
+    backstops: dict[Prefix, bool]
+    """True installs the ``unreachable`` row at BACKSTOP_METRIC, False removes it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.routes or self.backstops)

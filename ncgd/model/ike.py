@@ -1,0 +1,125 @@
+"""IKE and ESP: what charon is told (connections, credentials) and what is up (SAs)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ncgd.model.prefix import IPAddress
+from ncgd.model.spec import SecretRef
+
+CONNECTION_PREFIX = "ncg-"
+"""Every connection and secret that carries it is ours (DESIGN §4)."""
+
+
+class DataplaneMode(StrEnum):
+    """Which ESP implementation carries the packets."""
+
+    KERNEL = "kernel"
+    USERSPACE = "userspace"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charon:
+    """One IKE daemon. The kernel dataplane has one for all tunnels; userspace one per tunnel.
+
+    ``ike_port`` and ``nat_port`` are its local UDP ports: 500 and 4500 for the first instance.
+    """
+
+    name: str
+    mode: DataplaneMode
+    ike_port: int = 500
+    nat_port: int = 4500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A VICI connection with its one child: traffic selectors are always ``0/0`` and ``::/0``.
+
+    ``digest`` marks the child's name, so an SA that is up tells which configuration it was made from,
+    also to an ncgd that was not running then.
+    """
+
+    tunnel: str
+    charon: str
+    """Name of the charon that holds it."""
+    version: int
+    local_address: IPAddress | None
+    remote_address: IPAddress
+    local_id: str
+    remote_id: str
+    if_id: int | None
+    """XFRM interface id; None in the userspace dataplane."""
+    ike_proposals: tuple[str, ...]
+    esp_proposals: tuple[str, ...]
+    ike_rekey_seconds: int
+    child_rekey_seconds: int
+    dpd_delay_seconds: int
+    force_encap: bool = False
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """Connection name in charon: ``ncg-<tunnel>``."""
+        return CONNECTION_PREFIX + self.tunnel
+
+    @property
+    def child(self) -> str:
+        """Child name in charon: ``esp-<digest>``."""
+        return f"esp-{self.digest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A pre-shared key in charon, by reference: id ``ncg-<tunnel>``, owned by the remote identity only.
+
+    Owners: strongSwan picks the best match over owners, remote identity first (support FAQ), so two tunnels
+    with one local and two remote identities never mix their keys.
+    """
+
+    tunnel: str
+    charon: str
+    owner: str
+    secret: SecretRef
+
+
+class SaState(StrEnum):
+    """State of a tunnel's SAs, from IKE and child together."""
+
+    DOWN = "Down"
+    CONNECTING = "Connecting"
+    """IKE_SA_INIT or IKE_AUTH under way, or IKE up without a child."""
+    INSTALLED = "Installed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelSa:
+    """The live SAs of one tunnel, folded into what decisions need; counters in bytes and packets."""
+
+    tunnel: str
+    state: SaState
+    digest: str = ""
+    """Digest of the configuration that the installed child was made from."""
+    ike_id: str = ""
+    child_id: str = ""
+    stale_ike_ids: tuple[str, ...] = ()
+    """IKE SAs of the same tunnel beside the chosen one: older configuration or duplicates."""
+    cipher: str = ""
+    """Negotiated ESP algorithm as charon names it, e.g. ``AES_GCM_16-256``."""
+    encap: bool = False
+    bytes_in: int = 0
+    bytes_out: int = 0
+    packets_in: int = 0
+    packets_out: int = 0
+    established_seconds: int = 0
+    ike_text: str = ""
+    """For people: ``ESTABLISHED AES_GCM_16-256/PRF_HMAC_SHA2_256/ECP_256``."""
+    child_text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IkeFailure:
+    """Why the last attempt of a tunnel failed, as far as charon told."""
+
+    tunnel: str
+    reason: str
+    """CamelCase code: AuthenticationFailed, NoProposalChosen, PeerUnreachable, TsUnacceptable, …"""
+    message: str
