@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ncgd.model.bgp import Attributes
 from ncgd.model.delta import Outcome
-from ncgd.model.fib import Interface, Nexthop, NexthopGroup
+from ncgd.model.fib import Interface, Nexthop, NexthopGroup, RouteChange
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.prefix import Prefix
 from ncgd.model.spec import Intent
@@ -60,6 +60,8 @@ class CharonUp:
 
     charon: str
     version: str
+    tunnels: frozenset[str] = frozenset()
+    """Tunnels that it has a connection or a key of ours for, perhaps from an earlier life of ncgd."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,8 @@ class SessionUp:
     peer: str
     restart_seconds: int | None = None
     """Restart time from the peer's OPEN; None without graceful restart."""
+    age_seconds: float = 0.0
+    """How long it has been up already, when we connect to a running speaker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +202,7 @@ class TableWritten:
 class RoutesWritten:
     """Routes were programmed; failures by prefix."""
 
+    change: RouteChange
     outcome: Outcome[Prefix]
 
 

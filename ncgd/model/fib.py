@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_interface
 
 from ncgd.model.prefix import IPAddress, Prefix
 
@@ -48,6 +49,14 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddressKey:
+    """An address on an interface."""
+
+    interface: str
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
     """Any interface of the host, as observed."""
 
@@ -60,13 +69,9 @@ class Interface:
     addresses: tuple[str, ...] = ()
     """``"192.0.2.1/24"`` each; a point-to-point address as ``"169.254.1.2/32"``."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddressKey:
-    """An address on an interface."""
-
-    interface: str
-    address: IPAddress
+    def address_keys(self) -> list[AddressKey]:
+        """Its addresses as keys of the addresses table."""
+        return [AddressKey(interface=self.name, address=ip_interface(text).ip) for text in self.addresses]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

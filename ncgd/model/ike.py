@@ -123,3 +123,11 @@ class IkeFailure:
     reason: str
     """CamelCase code: AuthenticationFailed, NoProposalChosen, PeerUnreachable, TsUnacceptable, …"""
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleSa:
+    """An IKE SA to terminate, by charon and unique id. The key of a removal from table ``sas``."""
+
+    charon: str
+    ike_id: str

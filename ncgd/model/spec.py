@@ -169,6 +169,8 @@ class Finding:
     hint: str = ""
     is_error: bool = True
     """False: a warning; the resource is in force all the same."""
+    ref: ObjectRef | None = None
+    """The object it is about; None when it is about a file or the object could not be identified."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,3 +182,6 @@ class Intent:
     peers: dict[str, Peer] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     """Errors name what is not in force (the last good state is); warnings what is."""
+    is_complete: bool = True
+    """False: something is wanted that cannot be read and has no last good state (a broken file right after a
+    start). What runs without being named here may well be wanted: do not remove it."""

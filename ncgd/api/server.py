@@ -1,0 +1,133 @@
+"""The local HTTP API: ``GET`` only, on a Unix socket that root alone may open.
+
+``/v1/status`` the contract; ``/v1/objects/KIND[?name=N]``; ``/v1/explain?what=X``; ``/healthz``; ``/metrics``.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from microdot import Microdot, Request, Response
+
+from ncgd.api import metrics, views
+from ncgd.decision.desired import Desired
+from ncgd.decision.explain import explain
+from ncgd.decision.world import World
+from ncgd.model import prefix as px
+from ncgd.model.report import Report
+
+REQUEST_SECONDS = 10.0
+LISTED_PREFIXES = 5000
+"""Received prefixes that an object's status lists at most, per peer."""
+
+
+class StateView(Protocol):
+    """What the loop leaves behind after each pass."""
+
+    world: World
+    desired: Desired
+    report: Report | None
+    passes: int
+    pass_seconds: float
+
+
+class Api:
+    """Serves the state that ``state()`` returns."""
+
+    def __init__(self, path: Path, state: Callable[[], StateView]) -> None:
+        """``path``: the socket; a stale one is replaced."""
+        self._path = path
+        self._state = state
+        self._started = _now()
+        self._app = Microdot()
+        self._app.get("/v1/status")(self._status)
+        self._app.get("/v1/objects/<kind>")(self._objects)
+        self._app.get("/v1/explain")(self._explain)
+        self._app.get("/healthz")(self._healthz)
+        self._app.get("/metrics")(self._metrics)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        self._path.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(self._serve, self._path)
+        finally:
+            os.umask(mask)
+        async with server:
+            await server.serve_forever()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._app.handle_request(reader, writer)
+        except (TimeoutError, ConnectionError):
+            writer.close()
+
+    async def _status(self, _: Request) -> Response:
+        report = self._state().report
+        return _starting() if report is None else _json(views.status(report))
+
+    async def _objects(self, request: Request, kind: str) -> Response:
+        state = self._state()
+        full = views.KINDS.get(kind.lower().removesuffix("s"))
+        if full is None:
+            return _json({"error": f"unknown kind {kind!r}; known: {', '.join(views.KINDS.values())}"}, 404)
+        if state.report is None:
+            return _starting()
+        specs = {str(ref): spec for ref, spec in (state.world.intent.manifests if state.world.intent else {}).items()}
+        received = {peer.ref.name: received_of(peer.ref.name, state.world) for peer in state.report.peers}
+        items = views.objects(full, state.report, specs, received, _now(), self._started)
+        name = request.args.get("name")
+        if name:
+            items = [item for item in items if item["metadata"]["name"] == name]
+        return _json({"items": items})
+
+    async def _explain(self, request: Request) -> Response:
+        state = self._state()
+        what = request.args.get("what", "")
+        lines = explain(what, state.world, state.desired)
+        if lines is None:
+            return _json({"error": f"{what!r} is no tunnel, no peer, and neither prefix nor address"}, 404)
+        return _json({"lines": lines})
+
+    async def _healthz(self, _: Request) -> Response:
+        return _starting() if self._state().report is None else Response("ok\n", headers={"Content-Type": "text/plain"})
+
+    async def _metrics(self, _: Request) -> Response:
+        state = self._state()
+        if state.report is None:
+            return _starting()
+        body = metrics.render(state.report, state.passes, state.pass_seconds)
+        return Response(body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def received_of(peer: str, world: World) -> views.Json:
+    """``status.received``: each prefix with its verdict, the refused ones first, at most LISTED_PREFIXES."""
+    table = world.rib.peers.get(peer)
+    if table is None:
+        return {}
+    live = [prefix for prefix in table.paths if prefix not in table.stale]
+    ordered = sorted(live, key=lambda prefix: (prefix not in table.refused, *px.sort_key(prefix)))
+    return {
+        "received": [
+            {"prefix": px.text(prefix), "reason": str(table.refused.get(prefix, "Accepted"))}
+            for prefix in ordered[:LISTED_PREFIXES]
+        ]
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251
+
+
+def _json(body: dict[str, Any], code: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), code, {"Content-Type": "application/json"})
+
+
+def _starting() -> Response:
+    return _json({"error": "ncgd has just started and has not finished its first pass; ask again in a second"}, 503)

@@ -1,0 +1,1 @@
+"""``ncgctl``: fetch, shape, print. It talks to the daemon's API and decides nothing."""

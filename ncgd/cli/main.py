@@ -1,0 +1,145 @@
+"""``ncgctl``: look at a running ncgd and ask it why."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import yaml
+
+from ncgd import __version__
+from ncgd.cli import client, screen
+from ncgd.cli.table import duration, lay_out
+from ncgd.errors import NcgdError, Rejected
+
+EXIT_DEGRADED = 1
+EXIT_UNREACHABLE = 3
+
+_HELP = """Look at a running ncgd, and ask it why things are as they are.
+
+\b
+  ncgctl status                       one screen: what works, what does not, what to do
+  ncgctl get overlaybgppeer -o yaml   an object with its status, as kubectl would show it
+  ncgctl explain 10.128.0.0/20        why a prefix is routed the way it is
+  ncgctl explain tunnel-1             why a tunnel, or a peer, is up or down
+
+\b
+exit status: 0 fine, 1 the answer is no or the gateway is not Healthy, 2 wrong usage, 3 no ncgd answers
+"""
+
+
+@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="ncgctl")
+@click.option(
+    "--socket",
+    "path",
+    envvar="NCGD_SOCKET",
+    default="/run/ncgd/ncgd.sock",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The daemon's API socket (or NCGD_SOCKET).",
+)
+@click.pass_context
+def main(context: click.Context, path: Path) -> None:
+    """Entry point; ``_HELP`` is what the user reads."""
+    context.obj = path
+
+
+@main.command()
+@click.option("-o", "--output", type=click.Choice(["screen", "json"]), default="screen", show_default=True)
+@click.pass_obj
+def status(path: Path, output: str) -> None:
+    """Show the gateway on one screen: tunnels, sessions, routes, problems and what to do about them.
+
+    Exits 1 when the gateway is not Healthy, so scripts can ask.
+    """
+    answer = _get(path, "/v1/status")
+    if output == "json":
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        click.echo(screen.render(answer, colour=sys.stdout.isatty()))
+    if answer["status"] != "Healthy":
+        raise SystemExit(EXIT_DEGRADED)
+
+
+@main.command("get")
+@click.argument("kind")
+@click.argument("name", required=False)
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "wide", "yaml", "json"]), default="table", show_default=True
+)
+@click.pass_obj
+def get_objects(path: Path, kind: str, name: str | None, output: str) -> None:
+    """Show objects with their status: overlayvpntunnel, overlaybgppeer or networkconnectivitygateway.
+
+    Plurals and any case work; with NAME only that object.
+    """
+    items = _get(path, f"/v1/objects/{kind}", **({"name": name} if name else {}))["items"]
+    if name and not items:
+        _fail(f"there is no {kind} {name!r} in force; ncgctl status shows refused ones", EXIT_DEGRADED)
+    whole = items[0] if name else {"apiVersion": "v1", "kind": "List", "items": items}
+    if output == "json":
+        click.echo(json.dumps(whole, indent=2))
+    elif output == "yaml":
+        click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        header, rows = _rows(items, is_wide=output == "wide")
+        click.echo("\n".join(lay_out(header, rows)))
+
+
+@main.command()
+@click.argument("what", metavar="PREFIX|ADDRESS|TUNNEL|PEER")
+@click.pass_obj
+def explain(path: Path, what: str) -> None:
+    """Say why a prefix is routed (or refused) as it is, or why a tunnel or a peer is up or down."""
+    click.echo("\n".join(_get(path, "/v1/explain", what=what)["lines"]))
+
+
+def _rows(items: list[dict[str, Any]], *, is_wide: bool) -> tuple[list[str], list[list[object]]]:
+    kind = items[0]["kind"] if items else ""
+    header = ["NAMESPACE", "NAME", "STATUS"]
+    extra: dict[str, list[tuple[str, Any]]] = {
+        "OverlayVPNTunnel": [
+            ("PEER", lambda o: (o["spec"] or {}).get("peer", {}).get("publicIP", "")),
+            ("INTERFACE", lambda o: o["status"]["interface"]),
+            ("REASON", lambda o: o["status"]["conditions"][0]["reason"]),
+        ],
+        "OverlayBGPPeer": [
+            ("PEER", lambda o: (o["spec"] or {}).get("peerIP", "")),
+            ("TUNNEL", lambda o: (o["spec"] or {}).get("vpnTunnel", "")),
+            ("RECEIVED", lambda o: o["status"]["receivedCount"]),
+            ("UP", lambda o: duration(o["status"]["uptimeSeconds"])),
+        ],
+        "NetworkConnectivityGateway": [
+            ("NODE", lambda o: o["status"]["CurrNode"]),
+            ("LASTREPORT", lambda o: o["status"]["LastReportTime"]),
+        ],
+    }
+    columns = extra.get(kind, [])
+    if is_wide:
+        columns = [*columns, ("MESSAGE", lambda o: o["status"]["conditions"][0]["message"])]
+    rows = [
+        [
+            item["metadata"]["namespace"],
+            item["metadata"]["name"],
+            item["status"]["Status"],
+            *(f(item) for _, f in columns),
+        ]
+        for item in items
+    ]
+    return header + [title for title, _ in columns], rows
+
+
+def _get(path: Path, resource: str, **query: str) -> Any:
+    try:
+        return client.get(path, resource, **query)
+    except Rejected as error:
+        _fail(str(error), EXIT_DEGRADED)
+    except NcgdError as error:
+        _fail(str(error), EXIT_UNREACHABLE)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"ncgctl: {message}", err=True)
+    raise SystemExit(code)

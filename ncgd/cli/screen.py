@@ -1,0 +1,107 @@
+"""The status screen: gateway, tunnels, sessions, routes, what is wrong and what to do about it."""
+
+import textwrap
+from typing import Any
+
+from ncgd.cli.table import amount, duration, lay_out
+
+WIDTH = 110
+_COLOURS = {"Healthy": "32", "established": "32", "Degraded": "33", "connecting": "33", "Down": "31", "down": "31"}
+
+
+def render(status: dict[str, Any], *, colour: bool = False) -> str:
+    """The whole screen as text; ``colour`` for terminals."""
+    dataplane = status["dataplane"]
+    lines = [
+        f"Gateway   {paint(status['status'], colour)}   {status['gateway']} on node {status['node']}, {status['mode']}",
+        *_wrapped(f"Dataplane {dataplane['mode']}: {dataplane['reason']}", " " * 10),
+        "",
+        *_tunnels(status["tunnels"], colour),
+        "",
+        *_sessions(status["peers"], colour),
+        "",
+        _routes(status["routes"]),
+        *(f"Waiting   {table}: {reason}" for table, reason in status["held"].items()),
+        "",
+        *_problems(status["problems"], colour),
+    ]
+    return "\n".join(lines)
+
+
+def paint(word: str, colour: bool) -> str:
+    """The word in its colour, or as it is."""
+    return f"\033[{_COLOURS[word]}m{word}\033[0m" if colour and word in _COLOURS else word
+
+
+def _tunnels(tunnels: list[dict[str, Any]], colour: bool) -> list[str]:
+    if not tunnels:
+        return ["Tunnels   none"]
+    header = ("TUNNEL", "STATUS", "USABLE", "REMOTE", "INTERFACE", "MTU", "IN", "OUT", "UP", "ESP")
+    rows = [
+        (
+            tunnel["name"],
+            tunnel["status"],
+            "yes" if tunnel["usable"] else f"no: {tunnel['reason']}",
+            tunnel["remote"],
+            tunnel["interface"],
+            tunnel["mtu"] or "",
+            amount(tunnel["bytesIn"]),
+            amount(tunnel["bytesOut"]),
+            duration(tunnel["establishedSeconds"]) if tunnel["child"] else "",
+            tunnel["child"],
+        )
+        for tunnel in tunnels
+    ]
+    return [_painted(line, colour) for line in lay_out(header, rows)]
+
+
+def _sessions(peers: list[dict[str, Any]], colour: bool) -> list[str]:
+    if not peers:
+        return ["Sessions  none"]
+    header = ("SESSION", "STATUS", "PEER", "ASN", "TUNNEL", "UP", "RECEIVED", "ACCEPTED", "REFUSED", "ADVERTISED")
+    rows = [
+        (
+            peer["name"],
+            peer["status"],
+            peer["peerIP"],
+            peer["peerASN"],
+            peer["tunnel"],
+            duration(peer["uptimeSeconds"]) if peer["status"] == "established" else "",
+            peer["received"],
+            peer["accepted"],
+            peer["refused"],
+            len(peer["advertised"]),
+        )
+        for peer in peers
+    ]
+    return [_painted(line, colour) for line in lay_out(header, rows)]
+
+
+def _routes(routes: dict[str, int]) -> str:
+    drift = f"; {routes['drift']} rows changed by others and put right" if routes["drift"] else ""
+    return f"Routes    {routes['installed']} installed, {routes['desired']} desired{drift}"
+
+
+def _problems(problems: list[dict[str, Any]], colour: bool) -> list[str]:
+    if not problems:
+        return ["Problems  none"]
+    lines = ["Problems"]
+    for problem in problems:
+        mark = "warning" if problem["severity"] == "warning" else "ERROR"
+        code = "33" if mark == "warning" else "31"
+        mark = f"\033[{code}m{mark}\033[0m" if colour else mark
+        lines += _wrapped(f"  {mark} {problem['reason']} {problem['object']}: {problem['message']}", " " * 8)
+        if problem["hint"]:
+            lines += _wrapped(f"        → {problem['hint']}", " " * 10)
+    return lines
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _painted(line: str, colour: bool) -> str:
+    for word in ("established", "connecting", " down "):
+        if colour and word in line:
+            return line.replace(word, paint(word, colour) if word.strip() == word else f" {paint('down', colour)} ", 1)
+    return line

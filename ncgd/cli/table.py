@@ -1,0 +1,33 @@
+"""Plain tables: columns as wide as their widest cell, two spaces between, nothing at the end of a line."""
+
+from collections.abc import Sequence
+
+
+def lay_out(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> list[str]:
+    """Lines of a table; the header comes first."""
+    cells = [[str(cell) if cell not in (None, "") else "-" for cell in row] for row in rows]
+    widths = [max(len(line[column]) for line in [list(header), *cells]) for column in range(len(header))]
+    return [
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [list(header), *cells]
+    ]
+
+
+def amount(count: float, unit: str = "B") -> str:
+    """``1536`` → ``1.5 KiB``."""
+    for step in ("", "Ki", "Mi", "Gi"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if not step else f"{count:.1f} {step}{unit}"
+        count /= 1024
+    return f"{count:.1f} Ti{unit}"
+
+
+def duration(seconds: int) -> str:
+    """``3725`` → ``1h2m``."""
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60}s"
+    if seconds < 86_400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60}m"
+    return f"{seconds // 86_400}d{seconds % 86_400 // 3600}h"

@@ -1,0 +1,143 @@
+"""The pass: fold what happened, compute what should be, write the difference. Nothing else decides or writes.
+
+::
+
+    drivers, sources, supervisor ──post──► Mailbox ──► fold ──► World ──► desired_state ──► make_plan
+                                              ▲                                                 │
+                                              └────────────── TableWritten, RoutesWritten ◄── apply
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ncgd.daemon.mailbox import Mailbox
+from ncgd.decision.desired import Desired, desired_state
+from ncgd.decision.status import report
+from ncgd.decision.tunnels import Dataplane
+from ncgd.decision.world import World, fold, next_wakeup
+from ncgd.drivers.port import OwnedTable
+from ncgd.errors import DriverError
+from ncgd.model.delta import Outcome
+from ncgd.model.event import RoutesWritten, TableWritten, Ticked
+from ncgd.model.fib import RouteChange
+from ncgd.model.prefix import Prefix
+from ncgd.model.report import Report
+from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
+
+log = logging.getLogger("ncgd")
+
+HEARTBEAT_SECONDS = 1.0
+"""The longest time between two passes: status must not grow old."""
+
+Program = Callable[[RouteChange], Awaitable[Outcome[Prefix]]]
+
+
+@dataclass(slots=True)
+class State:
+    """What the last pass left behind, for the API to show."""
+
+    world: World
+    desired: Desired = field(default_factory=lambda: Desired(dataplane=Dataplane(None, "starting")))
+    plan: Plan = field(default_factory=Plan)
+    report: Report | None = None
+    passes: int = 0
+    pass_seconds: float = 0.0
+
+
+class Loop:
+    """Runs passes until cancelled."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        tables: Mapping[str, OwnedTable[object, object]],
+        program: Program,
+        node: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``tables`` by name; ``program`` writes routes; ``clock`` in seconds, monotonic."""
+        self._mailbox = mailbox
+        self._tables = tables
+        self._program = program
+        self._clock = clock
+        now = clock()
+        self.state = State(World(started=now, now=now, node=node))
+
+    async def run(self) -> None:
+        """Pass after pass."""
+        while True:
+            await self._wait_and_fold()
+            await self._pass()
+
+    async def _wait_and_fold(self) -> None:
+        world = self.state.world
+        seconds = HEARTBEAT_SECONDS
+        if world.routes.has_more and "routes" not in self.state.plan.held:
+            seconds = 0.0
+        elif (due := next_wakeup(world)) is not None:
+            seconds = min(seconds, max(0.0, due - self._clock()))
+        events = await self._mailbox.take(seconds)
+        now = self._clock()
+        for event in events or [Ticked()]:
+            world = fold(world, event, now)
+        self.state.world = world
+
+    async def _pass(self) -> None:
+        began = self._clock()
+        state = self.state
+        state.desired = desired_state(state.world)
+        state.plan = make_plan(state.world, state.desired)
+        for step in state.plan.steps:
+            await self._apply(step)
+        before = state.report
+        state.report = report(replace(state.world, now=self._clock()), state.desired, state.plan.held)
+        state.passes += 1
+        state.pass_seconds = self._clock() - began
+        log_changes(before, state.report)
+
+    async def _apply(self, step: Step | RouteStep) -> None:
+        if isinstance(step, RouteStep):
+            try:
+                routes = await self._program(step.change)
+            except DriverError as error:
+                keys = step.change.routes.keys() | step.change.backstops.keys()
+                routes = Outcome(failed=dict.fromkeys(keys, str(error)))
+            self._mailbox.post(RoutesWritten(change=step.change, outcome=routes))
+            return
+        try:
+            outcome = await self._tables[step.table].write(step.delta)
+        except DriverError as error:
+            keys_of_step = [*step.delta.set, *step.delta.remove]
+            outcome = Outcome(failed=dict.fromkeys(keys_of_step, str(error)))
+        log.debug("wrote %s: set %s, removed %s", step.table, list(step.delta.set), list(step.delta.remove))
+        self._mailbox.post(
+            TableWritten(table=step.table, set=step.delta.set, removed=step.delta.remove, outcome=outcome)
+        )
+
+
+def log_changes(before: Report | None, after: Report) -> None:
+    """One line for each thing an operator would want to hear of; silence when nothing changed."""
+    if before is None or before.health != after.health:
+        log.info("gateway is %s", after.health, extra={"event": "gateway_health", "status": after.health})
+    if before is None or before.dataplane_reason != after.dataplane_reason:
+        log.info("dataplane %s: %s", after.dataplane_mode, after.dataplane_reason, extra={"event": "dataplane"})
+    tunnels = {tunnel.ref: tunnel for tunnel in before.tunnels} if before else {}
+    for tunnel in after.tunnels:
+        old = tunnels.get(tunnel.ref)
+        if old is None or (old.reason, old.status) != (tunnel.reason, tunnel.status):
+            extra = {"event": "tunnel", "tunnel": tunnel.ref.name, "reason": tunnel.reason}
+            log.info("tunnel %s is %s: %s", tunnel.ref.name, tunnel.status, tunnel.message, extra=extra)
+    peers = {peer.ref: peer for peer in before.peers} if before else {}
+    for peer in after.peers:
+        was = peers.get(peer.ref)
+        if was is None or (was.reason, was.status) != (peer.reason, peer.status):
+            extra = {"event": "session", "peer": peer.ref.name, "reason": peer.reason}
+            log.info("session %s is %s: %s", peer.ref.name, peer.status, peer.message, extra=extra)
+    known = {(problem.reason, problem.object) for problem in before.problems} if before else set()
+    for problem in after.problems:
+        if (problem.reason, problem.object) not in known:
+            level = logging.WARNING if problem.is_error else logging.INFO
+            extra = {"event": "problem", "reason": problem.reason, "object": problem.object}
+            log.log(level, "%s: %s: %s", problem.reason, problem.object, problem.message, extra=extra)

@@ -1,0 +1,81 @@
+"""How this process runs. Read once; changing a setting means a restart. (Resources are another thing: they are hot.)"""
+
+import argparse
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from ncgd import __version__
+
+EPILOG = """\
+ncgd reads OverlayVPNTunnel, OverlayBGPPeer, NetworkConnectivityGateway and Secret manifests from a folder,
+brings the tunnels and BGP sessions up, and installs what it learns in the kernel. Edit a file and it is live in
+under a second. Look at it with `ncgctl status`, ask it with `ncgctl explain`.
+
+Killing or restarting ncgd stops no tunnel and no session: the next ncgd finds them.
+
+exit status: 0 ended by a signal, 2 wrong settings, 70 a bug in ncgd
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The process settings."""
+
+    resources: Path
+    run_dir: Path
+    socket: Path
+    node: str
+    is_supervisor: bool
+    vici_socket: Path
+    bridge_socket: Path
+    exabgp_config: Path
+    log_format: str
+    log_level: str
+
+
+def parse(argv: list[str] | None = None) -> Settings:
+    """Settings from the command line; ends the process with status 2 and a usage text when they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="ncgd",
+        description="Network Connectivity Gateway: IPsec tunnels and BGP between this site and a cloud VPC.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--resources", type=Path, default=Path("/etc/ncgd/resources"), help="folder of manifests (default %(default)s)"
+    )
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        default=Path("/run/ncgd"),
+        help="sockets, logs and process records (default %(default)s)",
+    )
+    parser.add_argument("--socket", type=Path, help="where ncgctl finds us (default RUN_DIR/ncgd.sock)")
+    parser.add_argument("--node", default=socket.gethostname(), help="name shown as CurrNode (default: the host's)")
+    parser.add_argument(
+        "--supervise", action="store_true", help="start charon and exabgp ourselves, and again whenever they die"
+    )
+    parser.add_argument(
+        "--vici-socket",
+        type=Path,
+        default=Path("/run/charon.vici"),
+        help="charon's VICI socket, without --supervise (default %(default)s)",
+    )
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument("--version", action="version", version=f"ncgd {__version__}")
+    given = parser.parse_args(argv)
+    run_dir: Path = given.run_dir.absolute()
+    return Settings(
+        resources=given.resources,
+        run_dir=run_dir,
+        socket=given.socket or run_dir / "ncgd.sock",
+        node=given.node,
+        is_supervisor=given.supervise,
+        vici_socket=given.vici_socket,
+        bridge_socket=run_dir / "exabgp.sock",
+        exabgp_config=run_dir / "exabgp.conf",
+        log_format=given.log_format,
+        log_level=given.log_level,
+    )

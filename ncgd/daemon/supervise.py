@@ -1,0 +1,210 @@
+"""Starts charon and exabgp, keeps them running, and finds them again after a restart of ncgd.
+
+They are started detached, in sessions of their own, and outlive ncgd. A file per program says which process it is; a
+new ncgd adopts a process whose pid, start time and launch are the ones in the file. A program that dies is started
+again, more slowly each time it dies young.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from ncgd.drivers.port import Post
+from ncgd.errors import DriverError, NcgdError, Unavailable
+from ncgd.model.delta import Delta, Outcome
+from ncgd.model.event import ProcessChanged
+from ncgd.model.process import Launch
+
+log = logging.getLogger("ncgd.supervise")
+
+YOUNG_SECONDS = 10.0
+"""A program that dies younger than this is started again more slowly."""
+FIRST_DELAY_SECONDS = 0.1
+LONGEST_DELAY_SECONDS = 30.0
+STOP_SECONDS = 5.0
+KEPT_LOG_BYTES = 4 << 20
+
+
+class Supervisor:
+    """Table ``processes``: program name to a row that ``launch`` turns into a Launch."""
+
+    def __init__(self, run_dir: Path, launch: Callable[[str, object], Launch], post: Post) -> None:
+        """``launch`` raises DriverError when the program is missing or too old."""
+        self._run_dir = run_dir
+        self._launch = launch
+        self._post = post
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._rows: dict[str, object] = {}
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Supervise until cancelled; the programs live on."""
+        async with self._group:
+            await asyncio.Event().wait()
+
+    async def write(self, delta: Delta[object, object]) -> Outcome[object]:
+        """Start or stop supervising; returns at once, how it goes is told by ProcessChanged."""
+        for key in [*delta.remove, *delta.set]:
+            name = str(key)
+            if keeper := self._keepers.pop(name, None):
+                keeper.cancel()
+                await asyncio.wait([keeper])
+            if key in delta.remove:
+                await self._stop(name)
+                self._post(ProcessChanged(name=name, is_running=False))
+        for key, row in delta.set.items():
+            name = str(key)
+            self._keepers[name] = self._group.create_task(self._keep(name, row), name=f"keep {name}")
+        return Outcome()
+
+    async def _keep(self, name: str, row: object) -> None:
+        delay, restarts = FIRST_DELAY_SECONDS, 0
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                process = await self._adopt_or_start(name, row)
+            except (NcgdError, OSError) as error:
+                reason = str(error)
+            else:
+                self._post(ProcessChanged(name=name, is_running=True, pid=process.pid, restarts=restarts))
+                reason = await process.ended()
+            restarts += 1
+            delay = FIRST_DELAY_SECONDS if loop.time() - began > YOUNG_SECONDS else delay
+            log.warning("%s: %s; starting it again in %.1f s", name, reason, delay, extra={"event": "process"})
+            self._post(ProcessChanged(name=name, is_running=False, reason=reason, restarts=restarts))
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+
+    async def _adopt_or_start(self, name: str, row: object) -> "Process":
+        launch = await asyncio.to_thread(self._launch, name, row)
+        digest = _digest(launch)
+        found = self._recorded(name)
+        if found is not None:
+            process, recorded_digest = found
+            if recorded_digest == digest:
+                log.info("%s: adopted, pid %d", name, process.pid, extra={"event": "process"})
+                return process
+            log.info("%s: its configuration has changed; restarting it", name, extra={"event": "process"})
+            await _end(process)
+        process = await asyncio.to_thread(self._spawn, name, launch, digest)
+        log.info("%s: started, pid %d", name, process.pid, extra={"event": "process"})
+        return process
+
+    def _spawn(self, name: str, launch: Launch, digest: str) -> "Process":
+        for directory in launch.directories:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for file in launch.files:
+            _write(file.path, file.text, file.mode)
+        output = self._run_dir / f"{name}.log"
+        if output.exists() and output.stat().st_size > KEPT_LOG_BYTES:
+            output.replace(output.with_suffix(".log.1"))
+        with output.open("ab") as stream:
+            try:
+                child = subprocess.Popen(
+                    launch.argv,
+                    env={**os.environ, **launch.environment},
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise Unavailable(f"{launch.argv[0]} cannot be started: {error.strerror}") from error
+        process = Process(child.pid, child)
+        record = {"pid": child.pid, "started": process.started, "launch": digest}
+        _write(self._record(name), json.dumps(record), 0o600)
+        return process
+
+    async def _stop(self, name: str) -> None:
+        if found := self._recorded(name):
+            await _end(found[0])
+        self._record(name).unlink(missing_ok=True)
+
+    def _recorded(self, name: str) -> "tuple[Process, str] | None":
+        try:
+            record = json.loads(self._record(name).read_text())
+            process = Process(int(record["pid"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return (process, str(record["launch"])) if process.started == record["started"] else None
+
+    def _record(self, name: str) -> Path:
+        return self._run_dir / f"{name}.process.json"
+
+
+class Process:
+    """A process by pid, ours or adopted. Raises ProcessLookupError when there is none."""
+
+    def __init__(self, pid: int, child: "subprocess.Popen[bytes] | None" = None) -> None:
+        """``child`` when we are its parent and have to reap it."""
+        self.pid = pid
+        self._child = child
+        self.started = _start_time(pid)
+
+    async def ended(self) -> str:
+        """Wait for its end; returns a sentence that says how it ended."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            handle = -1
+        if handle >= 0:
+            gone = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            loop.add_reader(handle, gone.set)
+            try:
+                await gone.wait()
+            finally:
+                loop.remove_reader(handle)
+                os.close(handle)
+        if self._child is None:
+            return "it ended"
+        code = self._child.wait()
+        return f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with status {code}"
+
+
+async def _end(process: Process) -> None:
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        try:
+            os.kill(process.pid, number)
+            async with asyncio.timeout(seconds):
+                await process.ended()
+        except ProcessLookupError:
+            return
+        except TimeoutError:
+            continue
+        else:
+            return
+    raise DriverError(f"pid {process.pid} does not end, not even by SIGKILL")
+
+
+def _start_time(pid: int) -> int:
+    """Start time in clock ticks since boot (proc(5), field 22): tells a reused pid from the process we knew."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError as error:
+        raise ProcessLookupError(pid) from error
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] == "Z":
+        raise ProcessLookupError(pid)
+    return int(fields[19])
+
+
+def _digest(launch: Launch) -> str:
+    text = json.dumps([launch.argv, sorted(launch.environment.items()), [(str(f.path), f.text) for f in launch.files]])
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    temporary.replace(path)

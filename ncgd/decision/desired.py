@@ -1,0 +1,107 @@
+"""World → what should be, table by table. Calls the choosers in order; decides nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ncgd.decision import rib as rib_module
+from ncgd.decision.routes import blackholes, nexthop_id
+from ncgd.decision.sessions import import_checks, link_to, plan_neighbors, preference, usable_peers
+from ncgd.decision.tunnels import Dataplane, TunnelPlan, choose_dataplane, plan_tunnels
+from ncgd.decision.world import Rows, World
+from ncgd.model.fib import Nexthop, NexthopGroup
+from ncgd.model.ike import DataplaneMode
+from ncgd.model.spec import Intent, Mode
+
+SPEAKER = "exabgp"
+"""Name of the supervised BGP speaker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """What should be. ``tables`` are the small ones; routes are kept in ``World.routes``."""
+
+    dataplane: Dataplane
+    tunnels: Mapping[str, TunnelPlan] = field(default_factory=dict)
+    usable: frozenset[str] = frozenset()
+    tables: Mapping[str, Rows] = field(default_factory=dict)
+
+
+def desired_state(world: World) -> Desired:
+    """What should be, given what is known. Also has the RIB decide its dirty prefixes."""
+    intent = world.intent or Intent()
+    dataplane = choose_dataplane(intent.gateway, world)
+    tunnels = plan_tunnels(intent, world, dataplane.mode) if dataplane.mode else {}
+    usable = usable_peers(intent, world, tunnels)
+    _decide_paths(intent, world)
+    tables: dict[str, Rows] = {
+        "processes": _processes(tunnels, dataplane.mode),
+        "sysctls": _sysctls(tunnels, intent),
+        "links": {plan.link.name: plan.link for plan in tunnels.values() if plan.link},
+        "addresses": {key: row for plan in tunnels.values() for key, row in plan.addresses.items()},
+        "clamps": {plan.clamp.interface: plan.clamp for plan in tunnels.values() if plan.clamp},
+        "credentials": {name: plan.credential for name, plan in tunnels.items()},
+        "connections": {name: plan.connection for name, plan in tunnels.items()},
+        "nexthops": _nexthops(intent, world, tunnels, usable),
+        "neighbors": dict(plan_neighbors(intent, world, tunnels).items()),
+    }
+    return Desired(dataplane=dataplane, tunnels=tunnels, usable=usable, tables=tables)
+
+
+def _decide_paths(intent: Intent, world: World) -> None:
+    order = preference(intent) if intent.gateway.mode == Mode.ACTIVE_PASSIVE else None
+    world.rib.configure(import_checks(intent, world), order)
+    rank = rib_module.rank_in_order(order) if order is not None else rib_module.rank
+    changed = world.rib.decide(rank)
+    if changed:
+        in_tunnel = frozenset(name for name, peer in intent.peers.items() if peer.tunnel)
+        world.routes.update(changed, in_tunnel)
+
+
+def _processes(tunnels: Mapping[str, TunnelPlan], mode: DataplaneMode | None) -> Rows:
+    rows: dict[object, object] = {SPEAKER: SPEAKER}
+    if mode:
+        rows |= {plan.charon.name: plan.charon for plan in tunnels.values()}
+    return rows
+
+
+def _sysctls(tunnels: Mapping[str, TunnelPlan], intent: Intent) -> Rows:
+    """Forwarding, L4 multipath hashing, and loose reverse-path filters (kernel ip-sysctl)."""
+    rows: dict[object, object] = {
+        "net.ipv4.ip_forward": "1",
+        "net.ipv4.fib_multipath_hash_policy": "1",
+        "net.ipv4.nexthop_compat_mode": "0",
+    }
+    if any(peer.peer_ip.version == 6 for peer in intent.peers.values()):
+        rows |= {"net.ipv6.conf.all.forwarding": "1", "net.ipv6.fib_multipath_hash_policy": "1"}
+    for plan in tunnels.values():
+        if plan.interface:
+            base = f"net.ipv4.conf.{plan.interface}"
+            # The answer may come back through the other tunnel; strict filters would drop it.
+            rows |= {f"{base}.rp_filter": "2", f"{base}.accept_redirects": "0", f"{base}.send_redirects": "0"}
+    return rows
+
+
+def _nexthops(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], usable: frozenset[str]) -> Rows:
+    rows: dict[int, Nexthop | NexthopGroup] = {}
+    groups = world.routes.groups(usable)
+    if groups:
+        rows |= blackholes()
+    for name, peer in intent.peers.items():
+        version = peer.peer_ip.version
+        plan = tunnels.get(peer.tunnel) if peer.tunnel else None
+        interface = plan.interface if plan else link_to(peer.peer_ip, world)
+        observed_link = (world.interfaces or {}).get(interface or "")
+        if observed_link is None or not observed_link.is_up:
+            continue
+        gateway = None if plan else peer.peer_ip
+        number = nexthop_id(name, version)
+        rows[number] = Nexthop(id=number, version=version, interface=interface, gateway=gateway)
+    rows |= groups
+    # Routes of an earlier run whose peers have not spoken yet keep what they point at.
+    observed = world.nexthops or {}
+    for number in world.routes.orphan_groups:
+        group = observed.get(number)
+        if isinstance(group, NexthopGroup):
+            rows.setdefault(number, group)
+            rows |= {member: observed[member] for member in group.members if member in observed and member not in rows}
+    return dict(rows.items())

@@ -1,0 +1,114 @@
+"""Import and export policy: safe by default (RFC 8212 in spirit, DESIGN §5 "Safe imports").
+
+An import check is compiled once per peer and asked for every prefix, so it works on integers only.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ncgd.model import prefix as px
+from ncgd.model.bgp import Attributes
+from ncgd.model.prefix import Prefix
+from ncgd.model.reason import Refusal
+from ncgd.model.spec import Policy, PrefixRule
+
+# RFC 6890 special-purpose ranges that never belong in a VPC. Private (RFC 1918), shared (RFC 6598), benchmark
+# and documentation ranges are left out on purpose: people do number their VPCs from them.
+MARTIANS = tuple(
+    px.parse(text)
+    for text in (
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+        "::/8",
+        "fe80::/10",
+        "ff00::/8",
+    )
+)
+
+
+class Ranges:
+    """A set of address ranges that answers "does this prefix overlap one of you?" by bisection."""
+
+    def __init__(self, prefixes: Iterable[Prefix]) -> None:
+        """Merge the prefixes into disjoint, sorted ranges."""
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in sorted(px.span(prefix) for prefix in prefixes):
+            if self._lasts and first <= self._lasts[-1] + 1:
+                self._lasts[-1] = max(self._lasts[-1], last)
+            else:
+                self._firsts.append(first)
+                self._lasts.append(last)
+
+    def overlaps(self, first: int, last: int) -> bool:
+        """True when an address between ``first`` and ``last`` (``prefix.span``) is in the set."""
+        at = bisect_right(self._firsts, last) - 1
+        return at >= 0 and self._lasts[at] >= first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What must stay reachable as it is, whatever a peer sends."""
+
+    own: tuple[Prefix, ...] = ()
+    """Networks that we advertise or that are connected to this machine."""
+    endpoints: tuple[Prefix, ...] = ()
+    """Public addresses of our tunnels, both ends, as host prefixes."""
+
+
+def matches(rules: tuple[PrefixRule, ...], prefix: Prefix) -> bool:
+    """True when one of the rules matches (inside its prefix, length between ge and le)."""
+    length = px.length(prefix)
+    return any(rule.ge <= length <= rule.le and px.covers(rule.prefix, prefix) for rule in rules)
+
+
+class ImportCheck:
+    """The import policy of one peer, ready to be asked once per path. Equal inputs give equal checks."""
+
+    def __init__(
+        self, policy: Policy, surroundings: Surroundings, local_asn: int, peer_ip: str, *, in_tunnel: bool
+    ) -> None:
+        """``in_tunnel``: the NEXT_HOP does not matter, a tunnel has one far end."""
+        self.key = (policy, surroundings, local_asn, peer_ip, in_tunnel)
+        self._policy = policy
+        self._own = Ranges(surroundings.own)
+        self._endpoints = Ranges(surroundings.endpoints)
+        self._martians = Ranges(MARTIANS)
+        self._local_asn = local_asn
+        self._peer_ip = peer_ip
+        self._in_tunnel = in_tunnel
+
+    def refusal(self, prefix: Prefix, attributes: Attributes) -> Refusal | None:
+        """Why this path is refused, or None when it is accepted."""
+        if self._local_asn in attributes.as_path:
+            return Refusal.AS_LOOP
+        if not self._in_tunnel and attributes.next_hop not in {"", self._peer_ip}:
+            return Refusal.NEXT_HOP
+        if px.length(prefix) == 0:
+            return self._by_rules(prefix) if self._policy.allow_default_route else Refusal.DEFAULT_ROUTE
+        first, last = px.span(prefix)
+        if self._martians.overlaps(first, last):
+            return Refusal.MARTIAN
+        if self._endpoints.overlaps(first, last):
+            return Refusal.TUNNEL_ENDPOINT
+        if self._own.overlaps(first, last):
+            return Refusal.OWN_PREFIX
+        return self._by_rules(prefix)
+
+    def _by_rules(self, prefix: Prefix) -> Refusal | None:
+        if self._policy.deny and matches(self._policy.deny, prefix):
+            return Refusal.DENIED
+        if self._policy.allow and not matches(self._policy.allow, prefix):
+            return Refusal.NOT_ALLOWED
+        return None
+
+
+def may_export(policy: Policy, prefix: Prefix) -> bool:
+    """True when an export policy lets a prefix of ours be advertised."""
+    if matches(policy.deny, prefix):
+        return False
+    return not policy.allow or matches(policy.allow, prefix)

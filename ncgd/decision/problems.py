@@ -1,0 +1,180 @@
+"""What is wrong, in the order in which a person should look at it, with what to do."""
+
+from collections.abc import Iterator
+
+from ncgd.decision.desired import SPEAKER, Desired
+from ncgd.decision.world import World
+from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
+from ncgd.model.report import PeerReport, Problem, TunnelReport
+from ncgd.model.spec import Finding, Intent
+
+_TUNNEL_HINTS: dict[str, str] = {
+    TunnelReason.CONNECTING: "check that UDP 500 and 4500 reach the peer, and that it knows our public address",
+    TunnelReason.SA_DOWN: "check that UDP 500 and 4500 reach the peer, and that both ends hold the same key",
+    TunnelReason.INTERFACE_DOWN: "ncgd sets it up again at its next pass",
+    TunnelReason.NO_SESSION: "see the session's own problem; without one no prefix uses this tunnel",
+    TunnelReason.ADDRESS_IN_USE: "free the address, or change localTunnelIP here and on the Cloud Router",
+    TunnelReason.NO_BIND_ADDRESS: "give the interface an address, or set bindAddress",
+}
+_IKE_HINTS: dict[str, str] = {
+    "AuthenticationFailed": "the keys differ (mind a trailing newline), or the peer expects another identity: "
+    "it must be spec.self.publicIP",
+    "NoProposalChosen": "compare spec.ike.ikeProposals and espProposals with what the peer accepts",
+    "PeerUnreachable": "nothing comes back on UDP 500 and 4500: a firewall, a wrong peer.publicIP, or one-to-many NAT",
+    "IdentityMismatch": "the peer presents another identity than its public address",
+    "TsUnacceptable": "the peer does not accept 0.0.0.0/0 traffic selectors: it must be a route-based tunnel",
+}
+
+
+def find_problems(
+    world: World, desired: Desired, tunnels: tuple[TunnelReport, ...], peers: tuple[PeerReport, ...]
+) -> tuple[Problem, ...]:
+    """All problems, the root causes first; what merely follows from one is left out."""
+    intent = world.intent or Intent()
+    return (
+        *_of_machine(world, desired),
+        *(_of_finding(finding) for finding in intent.findings),
+        *_of_tunnels(world, tunnels, has_dataplane=desired.dataplane.mode is not None),
+        *_of_peers(peers, intent),
+        *_of_rows(world),
+        *_of_gateway(intent, world),
+    )
+
+
+def _of_machine(world: World, desired: Desired) -> Iterator[Problem]:
+    if world.capability is not None and desired.dataplane.mode is None:
+        yield Problem(
+            reason="DataplaneUnavailable",
+            object="machine",
+            message=desired.dataplane.reason,
+            hint="grant CAP_NET_ADMIN and /dev/net/tun, load the kernel's esp4 and xfrm_interface modules, "
+            "or install charon's kernel-libipsec plugin",
+        )
+    for name, process in sorted(world.processes.items()):
+        if name in desired.tables["processes"] and not process.is_running and process.reason:
+            yield Problem(
+                reason="ProcessDown",
+                object=name,
+                message=f"{name} is not running: {process.reason}",
+                hint="ncgd starts it again by itself, more slowly after each failure; its log is in the run directory",
+            )
+    if world.speaker.reason and not world.speaker.is_up and not _is_down(world, SPEAKER):
+        yield Problem(
+            reason="SpeakerUnreachable",
+            object=SPEAKER,
+            message=f"the BGP speaker does not answer: {world.speaker.reason}",
+            hint="look at exabgp's log; sessions that are up go on forwarding meanwhile",
+        )
+    for name, view in sorted(world.charons.items()):
+        if name in desired.tables["processes"] and not view.is_up and view.reason and not _is_down(world, name):
+            yield Problem(
+                reason="CharonUnreachable",
+                object=name,
+                message=f"the IKE daemon does not answer over VICI: {view.reason}",
+                hint="look at charon's log; SAs that are installed go on working meanwhile",
+            )
+
+
+def _is_down(world: World, process: str) -> bool:
+    view = world.processes.get(process)
+    return view is not None and not view.is_running
+
+
+def _of_finding(finding: Finding) -> Problem:
+    field = f"{finding.field}: " if finding.field else ""
+    return Problem(
+        reason=finding.reason,
+        object=finding.where,
+        message=field + finding.message,
+        hint=finding.hint,
+        is_error=finding.is_error,
+    )
+
+
+def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], *, has_dataplane: bool) -> Iterator[Problem]:
+    for tunnel in tunnels if has_dataplane else ():
+        # A missing charon, interface or session is told at its cause.
+        if tunnel.is_usable or tunnel.reason in {TunnelReason.NO_CHARON, TunnelReason.NO_INTERFACE}:
+            continue
+        if tunnel.reason == TunnelReason.NO_SESSION and "no peer" not in tunnel.message:
+            continue
+        failure = world.ike_failures.get(tunnel.ref.name)
+        is_ike = tunnel.reason in {TunnelReason.CONNECTING, TunnelReason.SA_DOWN}
+        reason = failure.reason if failure and is_ike else tunnel.reason
+        hint = _IKE_HINTS.get(reason) or _TUNNEL_HINTS.get(tunnel.reason, "")
+        yield Problem(reason=reason, object=str(tunnel.ref), message=tunnel.message, hint=hint)
+
+
+def _of_peers(peers: tuple[PeerReport, ...], intent: Intent) -> Iterator[Problem]:
+    for peer in peers:
+        if peer.reason in {SessionReason.CONNECTING, SessionReason.GRACEFUL}:
+            yield Problem(
+                reason="SessionDown",
+                object=str(peer.ref),
+                message=peer.message,
+                hint=f"ping {peer.peer_ip} through the tunnel; compare both ASNs and link-local addresses with the "
+                "Cloud Router's",
+            )
+        if peer.is_over_limit:
+            limit = intent.peers[peer.ref.name].max_prefixes
+            over = peer.refused[Refusal.PREFIX_LIMIT]
+            yield Problem(
+                reason=str(Refusal.PREFIX_LIMIT),
+                object=str(peer.ref),
+                message=f"{over} prefixes beyond maxPrefixes {limit} are refused; what came first is kept",
+                hint="raise maxPrefixes, or have the peer aggregate",
+            )
+        for name, count in sorted(peer.refused.items()):
+            if name != Refusal.PREFIX_LIMIT:
+                noun = "prefixes are" if count > 1 else "prefix is"
+                yield Problem(
+                    reason=name,
+                    object=str(peer.ref),
+                    message=f"{count} received {noun} refused: {REFUSAL_TEXT[Refusal(name)]}",
+                    hint=f"ncgctl explain {peer.ref.name}",
+                    is_error=False,
+                )
+        if peer.reason == SessionReason.ESTABLISHED and not peer.received and peer.uptime_seconds > 10:
+            yield Problem(
+                reason="NothingReceived",
+                object=str(peer.ref),
+                message="the session is established, but the peer advertises nothing",
+                hint="check the Cloud Router's advertisement mode and custom ranges",
+            )
+
+
+def _of_rows(world: World) -> Iterator[Problem]:
+    for (table, key), retry in sorted(world.retries.items(), key=lambda item: str(item[0])):
+        if retry.text:
+            yield Problem(
+                reason="NotApplied",
+                object=f"{table}/{key}",
+                message=retry.text,
+                hint=f"tried {retry.attempts} times; ncgd goes on trying",
+            )
+    if world.routes.failed:
+        text = next(iter(world.routes.failed.values()))
+        yield Problem(
+            reason="RoutesNotInstalled",
+            object="routes",
+            message=f"{len(world.routes.failed)} routes could not be programmed, the first: {text}",
+            hint="ncgd goes on trying; look for other programs that change routes",
+        )
+
+
+def _of_gateway(intent: Intent, world: World) -> Iterator[Problem]:
+    if world.intent is not None and not intent.peers:
+        yield Problem(
+            reason="NothingConfigured",
+            object=str(intent.gateway.ref),
+            message="there is no OverlayBGPPeer in force, so nothing is learned and nothing forwarded",
+            hint="apply an OverlayVPNTunnel and an OverlayBGPPeer; see the findings above for refused ones",
+        )
+    elif intent.peers and not intent.gateway.advertised_prefixes:
+        yield Problem(
+            reason="NothingAdvertised",
+            object=str(intent.gateway.ref),
+            message="spec.advertisedPrefixes is empty: the VPC gets no route back to us",
+            hint="list the pod and site networks there, or give the VPC static routes",
+            is_error=False,
+        )

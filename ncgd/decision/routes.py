@@ -1,0 +1,185 @@
+"""Loc-RIB → kernel routes: every route points at the nexthop group of its ranking (DESIGN §3).
+
+A group stands for a ranking of peers. Its *members* are the usable peers of the best tier that has any, or a
+blackhole; so losing a tunnel replaces one group, whatever the number of prefixes behind it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from ncgd.decision.rib import Ranking
+from ncgd.model import fib
+from ncgd.model import prefix as px
+from ncgd.model.fib import Nexthop, NexthopGroup, RouteChange
+from ncgd.model.prefix import Prefix
+
+
+def stable_number(text: str) -> int:
+    """A number between 1 and 0xFFFFFF that depends on the text alone, so a restarted ncgd finds its own objects."""
+    return int.from_bytes(sha256(text.encode()).digest()[:3]) or 1
+
+
+def nexthop_id(peer: str, version: int) -> int:
+    """Id of the nexthop object of a peer."""
+    base = fib.NEXTHOP_V6_BASE if version == 6 else fib.NEXTHOP_V4_BASE
+    return base + stable_number(peer)
+
+
+def group_id(ranking: Ranking, version: int) -> int:
+    """Id of the group that stands for a ranking."""
+    base = fib.GROUP_V6_BASE if version == 6 else fib.GROUP_V4_BASE
+    return base + stable_number("|".join(",".join(tier) for tier in ranking))
+
+
+def active_tier(ranking: Ranking, usable: frozenset[str]) -> tuple[str, ...]:
+    """The peers that carry the traffic now: the usable ones of the best tier that has any."""
+    for tier in ranking:
+        if members := tuple(peer for peer in tier if peer in usable):
+            return members
+    return ()
+
+
+def group_of(ranking: Ranking, version: int, usable: frozenset[str]) -> NexthopGroup:
+    """The group of a ranking as it should be now; a blackhole stands in when nothing is usable."""
+    members = tuple(nexthop_id(peer, version) for peer in active_tier(ranking, usable))
+    blackhole = fib.BLACKHOLE_V6 if version == 6 else fib.BLACKHOLE_V4
+    return NexthopGroup(id=group_id(ranking, version), members=members or (blackhole,))
+
+
+def blackholes() -> dict[int, Nexthop]:
+    """The two nexthops that drop."""
+    return {
+        fib.BLACKHOLE_V4: Nexthop(id=fib.BLACKHOLE_V4, version=4),
+        fib.BLACKHOLE_V6: Nexthop(id=fib.BLACKHOLE_V6, version=6),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class RankingKey:
+    """A ranking in one IP version: one group."""
+
+    ranking: Ranking
+    version: int
+
+
+class RouteTable:
+    """What the FIB should hold, what it holds, and which prefixes differ. Mutable, like the RIB, and for its reason."""
+
+    def __init__(self) -> None:
+        """Nothing desired; ``is_read`` is False until the kernel's rows were read once."""
+        self.desired: dict[Prefix, int] = {}
+        self.installed: dict[Prefix, int] = {}
+        self.backstops: set[Prefix] = set()
+        self.guarded: set[Prefix] = set()
+        self.is_read = False
+        self.failed: dict[Prefix, str] = {}
+        self._users: Counter[RankingKey] = Counter()
+        self._installed_in: Counter[int] = Counter()
+        self._keys: dict[Prefix, RankingKey] = {}
+        self._dirty: set[Prefix] = set()
+        self._kept: set[Prefix] = set()
+
+    def update(self, changed: Mapping[Prefix, Ranking | None], in_tunnel: frozenset[str]) -> None:
+        """Take over rankings that changed; prefixes learned through a tunnel get a backstop."""
+        ids: dict[RankingKey, int] = {}
+        for prefix, ranking in changed.items():
+            self._release(prefix)
+            if ranking is None:
+                self.desired.pop(prefix, None)
+                self.guarded.discard(prefix)
+            else:
+                key = RankingKey(ranking, px.version(prefix))
+                self._keys[prefix] = key
+                self._users[key] += 1
+                if key not in ids:
+                    ids[key] = group_id(ranking, key.version)
+                self.desired[prefix] = ids[key]
+                if any(peer in in_tunnel for tier in ranking for peer in tier):
+                    self.guarded.add(prefix)
+                else:
+                    self.guarded.discard(prefix)
+        self._dirty.update(changed)
+
+    def groups(self, usable: frozenset[str]) -> dict[int, NexthopGroup]:
+        """The groups that the desired routes point at, as they should be now."""
+        groups = (group_of(key.ranking, key.version, usable) for key in self._users)
+        return {group.id: group for group in groups}
+
+    def read(self, routes: Mapping[Prefix, int], backstops: Iterable[Prefix]) -> int:
+        """Take over what the kernel holds; returns how many rows differ from what we believed (drift)."""
+        held = set(backstops)
+        drift = 0
+        if self.is_read:
+            drift = sum(
+                1
+                for prefix in self.installed.keys() | routes.keys()
+                if self.installed.get(prefix) != routes.get(prefix)
+            )
+        self.installed, self.backstops, self.is_read = dict(routes), held, True
+        self._installed_in = Counter(self.installed.values())
+        self._dirty.update(self.desired, self.installed, held)
+        return drift
+
+    def change(self, *, may_remove: bool, limit: int = 10_000) -> RouteChange:
+        """Take up to ``limit`` prefixes whose rows differ, to be programmed now (``has_more`` tells of the rest).
+
+        With ``may_remove`` False, rows that nobody wants (yet) stay as they are, and are looked at again later.
+        """
+        if may_remove and self._kept:
+            self._dirty |= self._kept
+            self._kept = set()
+        routes: dict[Prefix, int | None] = {}
+        guards: dict[Prefix, bool] = {}
+        while self._dirty and len(routes) + len(guards) < limit:
+            prefix = self._dirty.pop()
+            wanted = self.desired.get(prefix)
+            if wanted is None and not may_remove:
+                self._kept.add(prefix)
+                continue
+            if wanted != self.installed.get(prefix):
+                routes[prefix] = wanted
+            if (prefix in self.guarded) != (prefix in self.backstops):
+                guards[prefix] = prefix in self.guarded
+        return RouteChange(routes=routes, backstops=guards)
+
+    @property
+    def has_more(self) -> bool:
+        """True while rows wait for the next ``change``."""
+        return bool(self._dirty)
+
+    def written(self, change: RouteChange, failed: Mapping[Prefix, str]) -> None:
+        """Take over the outcome of programming ``change``; failures stay dirty."""
+        for prefix, group in change.routes.items():
+            if prefix in failed:
+                continue
+            before = self.installed.pop(prefix, None)
+            if before is not None:
+                self._installed_in[before] -= 1
+            if group is not None:
+                self.installed[prefix] = group
+                self._installed_in[group] += 1
+        for prefix, guard in change.backstops.items():
+            if prefix not in failed:
+                (self.backstops.add if guard else self.backstops.discard)(prefix)
+        for prefix in change.routes.keys() | change.backstops.keys():
+            self.failed.pop(prefix, None)
+        self.failed.update(failed)
+
+    def retry_failed(self) -> None:
+        """Try the failed rows again."""
+        self._dirty.update(self.failed)
+
+    @property
+    def orphan_groups(self) -> set[int]:
+        """Groups that installed routes point at although nobody wants them there any more (or yet)."""
+        wanted = {group_id(key.ranking, key.version) for key in self._users}
+        return {group for group, routes in self._installed_in.items() if routes and group not in wanted}
+
+    def _release(self, prefix: Prefix) -> None:
+        key = self._keys.pop(prefix, None)
+        if key is not None:
+            self._users[key] -= 1
+            if not self._users[key]:
+                del self._users[key]

@@ -1,0 +1,63 @@
+"""SAs: when to initiate, when to terminate. Initiation is ours alone; charon heals what it can by itself."""
+
+from ncgd.decision.desired import Desired
+from ncgd.decision.world import World
+from ncgd.model.delta import Delta
+from ncgd.model.ike import Connection, SaState, StaleSa, TunnelSa
+
+
+def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
+    """Initiate what should be up and is not; terminate what is no longer wanted.
+
+    An SA made from an older configuration (another digest) is replaced make before break: the new one is initiated
+    beside it, and the old one is terminated once the new one is installed.
+    """
+    initiate: dict[object, object] = {}
+    terminate: set[object] = set()
+    for name, plan in desired.tunnels.items():
+        sa = world.sa(name)
+        charon = world.charons.get(plan.charon.name)
+        if charon is None or not charon.is_read or not charon.is_up or plan.obstacle:
+            continue
+        if world.written.get("connections", {}).get(name) != plan.connection:
+            continue
+        if world.written.get("credentials", {}).get(name) != plan.credential:
+            continue
+        if plan.interface not in (world.interfaces or {}) and plan.connection.if_id is not None:
+            continue
+        if _is_due(name, plan.connection, sa, world):
+            initiate[name] = plan.connection
+        if sa is not None:
+            terminate |= _superfluous(sa, plan.connection, plan.charon.name, world)
+    for charon_name, view in world.charons.items():
+        for name, sa in view.sas.items():
+            wanted = desired.tunnels.get(name)
+            if view.is_up and (wanted is None or wanted.charon.name != charon_name):
+                terminate |= {
+                    StaleSa(charon=charon_name, ike_id=ike_id) for ike_id in (sa.ike_id, *sa.stale_ike_ids) if ike_id
+                }
+    waiting = {key for (table, key), retry in world.retries.items() if table == "sas" and retry.due > world.now}
+    return Delta(set=initiate, remove=frozenset(terminate - waiting))
+
+
+def _is_due(name: str, connection: Connection, sa: TunnelSa | None, world: World) -> bool:
+    retry = world.retries.get(("sas", name))
+    waits = retry is not None and retry.due > world.now and retry.row == connection
+    if waits:
+        return False
+    if sa is None or sa.state == SaState.DOWN:
+        return True
+    if sa.state == SaState.INSTALLED:
+        return sa.digest != connection.digest
+    # Connecting: charon keeps trying by itself (keyingtries = 0), unless it is trying an older configuration.
+    return retry is not None and isinstance(retry.row, Connection) and retry.row != connection
+
+
+def _superfluous(sa: TunnelSa, connection: Connection, charon: str, world: World) -> set[object]:
+    if sa.state == SaState.INSTALLED and sa.digest == connection.digest:
+        return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in sa.stale_ike_ids}
+    retry = world.retries.get(("sas", sa.tunnel))
+    is_old = retry is not None and isinstance(retry.row, Connection) and retry.row != connection
+    if sa.state == SaState.CONNECTING and is_old and sa.ike_id:
+        return {StaleSa(charon=charon, ike_id=sa.ike_id)}
+    return set()

@@ -1,0 +1,176 @@
+"""BGP sessions: which neighbours the speaker should have now, what they are told, and who forwards."""
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, ip_interface
+
+from ncgd.decision.policy import ImportCheck, Surroundings, may_export
+from ncgd.decision.tunnels import TunnelPlan, tunnel_state
+from ncgd.decision.world import World
+from ncgd.model import prefix as px
+from ncgd.model.bgp import Advertisement, Neighbor, SessionState
+from ncgd.model.fib import LINK_PREFIX
+from ncgd.model.prefix import IPAddress, Prefix
+from ncgd.model.reason import SessionReason
+from ncgd.model.spec import Intent, Mode, Peer
+
+PASSIVE_MED_STEP = 100
+"""ActivePassive: a standby's MED lies at least this far above the one before it."""
+
+
+def preference(intent: Intent) -> dict[str, int]:
+    """Rank of each peer, 0 first: by the MED the user gave it, then by name."""
+    ordered = sorted(intent.peers.values(), key=lambda peer: (peer.med, peer.name))
+    return {peer.name: rank for rank, peer in enumerate(ordered)}
+
+
+def advertised_meds(intent: Intent) -> dict[str, int]:
+    """The MED each peer is told. ActivePassive keeps the return path on the active tunnel."""
+    meds: dict[str, int] = {}
+    floor = 0
+    for name in preference(intent):
+        med = intent.peers[name].med
+        if intent.gateway.mode == Mode.ACTIVE_PASSIVE:
+            med = max(med, floor)
+            floor = min(med + PASSIVE_MED_STEP, 0xFFFF_FFFF)
+        meds[name] = med
+    return meds
+
+
+def plan_neighbors(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> dict[str, Neighbor]:
+    """The neighbours that the speaker should be configured with now.
+
+    A session whose tunnel is down is not configured, so that it is dialled at once when the tunnel comes up, without
+    any reconnect back-off. One that is established stays while its interface does: TCP outlives a short gap.
+    """
+    meds = advertised_meds(intent)
+    neighbors: dict[str, Neighbor] = {}
+    for name, peer in intent.peers.items():
+        tunnel = tunnels.get(peer.tunnel) if peer.tunnel else None
+        if peer.tunnel and (tunnel is None or not _may_talk(peer, tunnel, world)):
+            continue
+        neighbors[name] = Neighbor(
+            peer=name,
+            local_address=peer.local_ip,
+            peer_address=peer.peer_ip,
+            local_asn=peer.local_asn,
+            peer_asn=peer.peer_asn,
+            router_id=_router_id(intent, peer),
+            hold_seconds=peer.hold_seconds,
+            interface=tunnel.interface if tunnel else None,
+            families=(peer.peer_ip.version,),
+            advertisements=tuple(Advertisement(prefix=prefix, med=meds[name]) for prefix in exported(intent, peer)),
+        )
+    return neighbors
+
+
+def exported(intent: Intent, peer: Peer) -> list[Prefix]:
+    """Our prefixes that a peer's export policy lets it hear, of the session's IP version."""
+    return [
+        prefix
+        for prefix in sorted(intent.gateway.advertised_prefixes, key=px.sort_key)
+        if px.version(prefix) == peer.peer_ip.version and may_export(peer.export_policy, prefix)
+    ]
+
+
+def _may_talk(peer: Peer, tunnel: TunnelPlan, world: World) -> bool:
+    observed = (world.interfaces or {}).get(tunnel.interface or "")
+    if observed is None or not any(ip_interface(text).ip == peer.local_ip for text in observed.addresses):
+        return False
+    is_usable, _, _ = tunnel_state(tunnel, world)
+    return is_usable or world.session(peer.name).state == SessionState.ESTABLISHED
+
+
+def _router_id(intent: Intent, peer: Peer) -> str:
+    if isinstance(peer.local_ip, IPv4Address):
+        return str(peer.local_ip)
+    tunnel = intent.tunnels.get(peer.tunnel or "")
+    if tunnel is not None:
+        return str(tunnel.local_tunnel_ip)
+    # RFC 6286: any non-zero number that is unique in our AS will do.
+    return str(IPv4Address(int(peer.local_ip) % 0xFFFF_FFFE + 1))
+
+
+def is_forwarding(peer: Peer, world: World) -> bool:
+    """Whether the paths of a peer may carry traffic as far as BGP is concerned (RFC 4724 counts)."""
+    session = world.session(peer.name)
+    if session.state == SessionState.ESTABLISHED:
+        return True
+    return session.graceful_until is not None and world.now < session.graceful_until
+
+
+def usable_peers(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> frozenset[str]:
+    """The peers through which packets can go now: session forwarding, and tunnel (or link) passing."""
+    usable = set()
+    for name, peer in intent.peers.items():
+        if not is_forwarding(peer, world):
+            continue
+        tunnel = tunnels.get(peer.tunnel) if peer.tunnel else None
+        passes = tunnel_state(tunnel, world)[0] if tunnel else link_to(peer.peer_ip, world) is not None
+        if passes:
+            usable.add(name)
+    return frozenset(usable)
+
+
+def link_to(address: IPAddress, world: World) -> str | None:
+    """The interface that is up and whose network holds an address; the longest prefix wins."""
+    found: tuple[int, str] | None = None
+    for name, interface in (world.interfaces or {}).items():
+        if not interface.is_up:
+            continue
+        for text in interface.addresses:
+            network = ip_interface(text).network
+            if network.version == address.version and address in network:
+                found = max(found or (-1, ""), (network.prefixlen, name))
+    return found[1] if found else None
+
+
+def session_reason(peer: Peer, world: World, tunnels: Mapping[str, TunnelPlan]) -> tuple[SessionReason, str]:
+    """Why the session of a peer is as it is: a code and a sentence."""
+    session = world.session(peer.name)
+    if session.state == SessionState.ESTABLISHED:
+        return SessionReason.ESTABLISHED, f"established with {peer.peer_ip} AS {peer.peer_asn}"
+    because = f": {session.reason}" if session.reason else ""
+    if session.graceful_until is not None and world.now < session.graceful_until:
+        left = session.graceful_until - world.now
+        return SessionReason.GRACEFUL, f"restarting; its paths forward for another {left:.0f} s (RFC 4724){because}"
+    if not world.speaker.is_up:
+        return SessionReason.SPEAKER_DOWN, f"the BGP speaker is not reachable: {world.speaker.reason or 'starting'}"
+    if peer.tunnel:
+        tunnel = tunnels.get(peer.tunnel)
+        if tunnel is None or not tunnel_state(tunnel, world)[0]:
+            return SessionReason.TUNNEL_DOWN, f"waits for tunnel {peer.tunnel}"
+    return SessionReason.CONNECTING, f"connecting to {peer.peer_ip} AS {peer.peer_asn}{because}"
+
+
+def import_checks(intent: Intent, world: World) -> dict[str, tuple[ImportCheck, int]]:
+    """Import check and prefix limit of every peer in force."""
+    around = surroundings(intent, world)
+    return {
+        name: (
+            ImportCheck(
+                peer.import_policy or intent.gateway.import_policy,
+                around,
+                peer.local_asn,
+                str(peer.peer_ip),
+                in_tunnel=peer.tunnel is not None,
+            ),
+            peer.max_prefixes,
+        )
+        for name, peer in intent.peers.items()
+    }
+
+
+def surroundings(intent: Intent, world: World) -> Surroundings:
+    """What no learned prefix may touch: our networks, and the public addresses of the tunnels."""
+    own = set(intent.gateway.advertised_prefixes)
+    for name, interface in (world.interfaces or {}).items():
+        if name == "lo" or name.startswith(LINK_PREFIX) or name in world.tuns.values():
+            continue
+        for text in interface.addresses:
+            network = ip_interface(text).network
+            if not network.is_link_local:
+                own.add(px.of_network(network))
+    endpoints = {
+        px.parse(str(address)) for t in intent.tunnels.values() for address in (t.remote_address, t.public_address)
+    }
+    return Surroundings(own=tuple(sorted(own)), endpoints=tuple(sorted(endpoints)))

@@ -1,0 +1,136 @@
+"""World and Desired → Report: how each object is, what is wrong, and what to do about it."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from ncgd.decision.desired import Desired
+from ncgd.decision.problems import find_problems
+from ncgd.decision.sessions import advertised_meds, exported, session_reason
+from ncgd.decision.tunnels import TunnelPlan, tunnel_state
+from ncgd.decision.world import World
+from ncgd.model import prefix as px
+from ncgd.model.bgp import SessionState
+from ncgd.model.ike import SaState
+from ncgd.model.reason import Refusal, TunnelReason
+from ncgd.model.report import Health, PeerReport, Problem, Report, TunnelReport
+from ncgd.model.spec import Intent, Peer
+
+ESTABLISHED = "established"
+"""NCG's spelling (lower case)."""
+CONNECTING = "connecting"
+DOWN = "down"
+
+
+def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
+    """The picture after a pass; ``held`` is the plan's."""
+    intent = world.intent or Intent()
+    tunnels = tuple(_tunnel(plan, world, desired, intent) for _, plan in sorted(desired.tunnels.items()))
+    if desired.dataplane.mode is None:
+        tunnels = tuple(_idle_tunnel(intent, name, desired.dataplane.reason) for name in sorted(intent.tunnels))
+    meds = advertised_meds(intent)
+    peers = tuple(_peer(peer, meds[name], world, desired, intent) for name, peer in sorted(intent.peers.items()))
+    problems = find_problems(world, desired, tunnels, peers)
+    gateway = intent.gateway
+    return Report(
+        health=_health(tunnels, peers, problems, desired),
+        gateway=gateway.ref,
+        gateway_generation=gateway.generation,
+        created=gateway.created,
+        node=world.node,
+        dataplane_mode=str(desired.dataplane.mode or "none"),
+        dataplane_reason=desired.dataplane.reason,
+        mode=str(gateway.mode),
+        tunnels=tunnels,
+        peers=peers,
+        routes_installed=len(world.routes.installed),
+        routes_desired=len(world.routes.desired),
+        drift=world.drift,
+        problems=problems,
+        held=dict(held),
+    )
+
+
+def _health(
+    tunnels: Iterable[TunnelReport], peers: Iterable[PeerReport], problems: Iterable[Problem], desired: Desired
+) -> Health:
+    if not desired.usable:
+        return Health.DOWN
+    is_whole = all(tunnel.is_usable for tunnel in tunnels) and all(peer.status == ESTABLISHED for peer in peers)
+    return Health.HEALTHY if is_whole and not any(problem.is_error for problem in problems) else Health.DEGRADED
+
+
+def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) -> TunnelReport:
+    passes, reason, message = tunnel_state(plan, world)
+    sa = world.sa(plan.tunnel.name)
+    status = DOWN
+    if passes:
+        status = ESTABLISHED
+    elif sa is not None and sa.state != SaState.DOWN:
+        status = CONNECTING
+    members = [peer for peer in intent.peers.values() if peer.tunnel == plan.tunnel.name]
+    is_usable = passes and any(peer.name in desired.usable for peer in members)
+    if passes and not is_usable:
+        reason = TunnelReason.NO_SESSION
+        message = "SA installed, but no BGP session forwards through it" if members else "no peer names this tunnel"
+    return TunnelReport(
+        ref=plan.tunnel.ref,
+        generation=plan.tunnel.generation,
+        status=status,
+        interface=plan.interface or "",
+        remote=str(plan.tunnel.remote_address),
+        ike=sa.ike_text if sa else "",
+        child=sa.child_text if sa else "",
+        bytes_in=sa.bytes_in if sa else 0,
+        bytes_out=sa.bytes_out if sa else 0,
+        established_seconds=sa.established_seconds if sa else 0,
+        mtu=plan.link.mtu if plan.link else 0,
+        is_usable=is_usable,
+        reason=str(reason),
+        message=message,
+    )
+
+
+def _idle_tunnel(intent: Intent, name: str, why: str) -> TunnelReport:
+    tunnel = intent.tunnels[name]
+    return TunnelReport(
+        ref=tunnel.ref,
+        generation=tunnel.generation,
+        status=DOWN,
+        interface="",
+        remote=str(tunnel.remote_address),
+        ike="",
+        child="",
+        bytes_in=0,
+        bytes_out=0,
+        established_seconds=0,
+        mtu=0,
+        is_usable=False,
+        reason=str(TunnelReason.NO_DATAPLANE),
+        message=why,
+    )
+
+
+def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) -> PeerReport:
+    session = world.session(peer.name)
+    reason, message = session_reason(peer, world, desired.tunnels)
+    table = world.rib.peers.get(peer.name)
+    refused = Counter(str(refusal) for refusal in table.refused.values()) if table else Counter[str]()
+    is_up = session.state == SessionState.ESTABLISHED
+    is_configured = peer.name in desired.tables["neighbors"]
+    return PeerReport(
+        ref=peer.ref,
+        generation=peer.generation,
+        status=ESTABLISHED if is_up else CONNECTING if is_configured else DOWN,
+        state=str(session.state) if is_configured or is_up else str(SessionState.IDLE),
+        tunnel=peer.tunnel or "",
+        peer_ip=str(peer.peer_ip),
+        peer_asn=peer.peer_asn,
+        received=len(table.paths) - len(table.stale) if table else 0,
+        accepted=len(table.accepted - table.stale) if table else 0,
+        refused=dict(refused),
+        advertised=tuple((px.text(prefix), med) for prefix in exported(intent, peer)) if is_up else (),
+        uptime_seconds=max(0, int(world.now - session.since)) if is_up else 0,
+        reason=str(reason),
+        message=message,
+        is_over_limit=refused[str(Refusal.PREFIX_LIMIT)] > 0,
+    )

@@ -1,0 +1,226 @@
+"""Tunnels: specs → charons, interfaces, addresses, connections; and which tunnel can carry traffic."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, ip_interface
+
+from ncgd.decision.mtu import payload_bytes
+from ncgd.decision.routes import stable_number
+from ncgd.decision.world import World
+from ncgd.model.clamp import MssClamp
+from ncgd.model.fib import IF_ID_BASE, LINK_PREFIX, Address, AddressKey, Link, LinkKind
+from ncgd.model.ike import Charon, Connection, Credential, DataplaneMode, SaState
+from ncgd.model.prefix import IPAddress
+from ncgd.model.reason import TunnelReason
+from ncgd.model.spec import DataplaneChoice, Gateway, Intent, Peer, Tunnel
+
+KERNEL_CHARON = "charon"
+_INTERFACE_NAME_BYTES = 15
+_FIRST_PORT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Dataplane:
+    """Which dataplane runs (None: neither can) and why."""
+
+    mode: DataplaneMode | None
+    reason: str
+
+
+def choose_dataplane(gateway: Gateway, world: World) -> Dataplane:
+    """Kernel where it can, userspace where it cannot, nothing silently: the reason says what the probe found."""
+    capability = world.capability
+    if capability is None:
+        return Dataplane(None, "the capability probe has not finished")
+    if not capability.may_administer:
+        return Dataplane(None, f"CAP_NET_ADMIN is missing ({capability.detail}); run ncgd as root or grant it")
+    wanted = gateway.dataplane
+    if wanted != DataplaneChoice.USERSPACE and capability.kernel_esp:
+        return Dataplane(DataplaneMode.KERNEL, f"the kernel has XFRM interfaces, ESP and AES-GCM ({capability.detail})")
+    if wanted == DataplaneChoice.KERNEL:
+        return Dataplane(None, f"spec.dataplane is kernel, but this kernel cannot ({capability.detail}); use auto")
+    if capability.userspace_esp:
+        why = "spec.dataplane is userspace" if wanted == DataplaneChoice.USERSPACE else "the kernel cannot do ESP"
+        return Dataplane(DataplaneMode.USERSPACE, f"{why} ({capability.detail})")
+    return Dataplane(None, f"neither the kernel nor userspace can do ESP ({capability.detail})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelPlan:
+    """All rows that one tunnel asks for, and why some are missing."""
+
+    tunnel: Tunnel
+    charon: Charon
+    connection: Connection
+    credential: Credential
+    interface: str | None
+    """None while the userspace charon has not made its TUN device yet."""
+    link: Link | None
+    addresses: Mapping[AddressKey, Address]
+    clamp: MssClamp | None
+    obstacle: tuple[TunnelReason, str] | None
+    """Why the tunnel cannot be brought up as specified."""
+
+
+def if_ids(names: list[str]) -> dict[str, int]:
+    """An ``if_id`` per tunnel name: stable across restarts and other tunnels (hash, then linear probing)."""
+    taken: dict[int, str] = {}
+    for name in sorted(names):
+        number = stable_number(name)
+        while number in taken:
+            number = number % 0xFFFFFF + 1
+        taken[number] = name
+    return {name: IF_ID_BASE + number for number, name in taken.items()}
+
+
+def interface_name(tunnel: str, if_id: int) -> str:
+    """``ncg-<tunnel>``, or with the id in place of a name that is too long for IFNAMSIZ."""
+    name = f"{LINK_PREFIX}-{tunnel}"
+    return name if len(name) <= _INTERFACE_NAME_BYTES else f"{LINK_PREFIX}-{if_id & 0xFFFFFF:06x}"
+
+
+def charon_of(tunnel: str, if_id: int, mode: DataplaneMode) -> Charon:
+    """The charon that holds a tunnel. Userspace ones get UDP ports of their own, stable by name."""
+    if mode == DataplaneMode.KERNEL:
+        return Charon(name=KERNEL_CHARON, mode=mode)
+    port = _FIRST_PORT + 2 * (if_id % 10_000)
+    return Charon(name=f"charon-{tunnel}", mode=mode, ike_port=port, nat_port=port + 1)
+
+
+def plan_tunnels(intent: Intent, world: World, mode: DataplaneMode) -> dict[str, TunnelPlan]:
+    """What every tunnel in force asks for."""
+    ids = if_ids(list(intent.tunnels))
+    peers: dict[str, list[Peer]] = {}
+    for peer in intent.peers.values():
+        if peer.tunnel:
+            peers.setdefault(peer.tunnel, []).append(peer)
+    return {
+        name: _plan_tunnel(tunnel, peers.get(name, []), ids[name], world, mode)
+        for name, tunnel in intent.tunnels.items()
+    }
+
+
+def _plan_tunnel(tunnel: Tunnel, peers: list[Peer], if_id: int, world: World, mode: DataplaneMode) -> TunnelPlan:
+    charon = charon_of(tunnel.name, if_id, mode)
+    is_kernel = mode == DataplaneMode.KERNEL
+    interface = interface_name(tunnel.name, if_id) if is_kernel else world.tuns.get(charon.name)
+    obstacle: tuple[TunnelReason, str] | None = None
+    local = tunnel.bind_address
+    if local is None and tunnel.uplink:
+        local = _address_of(world, tunnel.uplink, tunnel.remote_address.version)
+        if local is None and world.interfaces is not None:
+            text = f"interface {tunnel.uplink} has no IPv{tunnel.remote_address.version} address to bind to"
+            obstacle = (TunnelReason.NO_BIND_ADDRESS, text)
+    addresses = _addresses(tunnel, peers, interface) if interface else {}
+    for key in addresses:
+        holder = _foreign_holder(world, key, interface)
+        if holder:
+            text = f"{key.address} is already on interface {holder}; remove it there or choose another localTunnelIP"
+            obstacle = (TunnelReason.ADDRESS_IN_USE, text)
+    mtu = tunnel.mtu or min(
+        payload_bytes(proposal, outer_version=tunnel.remote_address.version) for proposal in tunnel.ike.esp_proposals
+    )
+    link = None
+    if interface:
+        link = Link(
+            name=interface,
+            kind=LinkKind.XFRM if is_kernel else LinkKind.TUN,
+            mtu=mtu,
+            if_id=if_id if is_kernel else None,
+        )
+    return TunnelPlan(
+        tunnel=tunnel,
+        charon=charon,
+        connection=_connection(tunnel, charon, local, if_id if is_kernel else None),
+        credential=Credential(
+            tunnel=tunnel.name, charon=charon.name, owner=str(tunnel.remote_address), secret=tunnel.psk
+        ),
+        interface=interface,
+        link=link,
+        addresses={} if obstacle else addresses,
+        clamp=MssClamp(interface=interface, mss_v4=mtu - 40, mss_v6=mtu - 60) if interface else None,
+        obstacle=obstacle,
+    )
+
+
+def _connection(tunnel: Tunnel, charon: Charon, local: IPAddress | None, if_id: int | None) -> Connection:
+    connection = Connection(
+        tunnel=tunnel.name,
+        charon=charon.name,
+        version=tunnel.ike.version,
+        local_address=local,
+        remote_address=tunnel.remote_address,
+        local_id=str(tunnel.public_address),
+        remote_id=str(tunnel.remote_address),
+        if_id=if_id,
+        ike_proposals=tunnel.ike.ike_proposals,
+        esp_proposals=tunnel.ike.esp_proposals,
+        ike_rekey_seconds=tunnel.ike.ike_rekey_seconds,
+        child_rekey_seconds=tunnel.ike.child_rekey_seconds,
+        dpd_delay_seconds=tunnel.ike.dpd_delay_seconds,
+        force_encap=charon.mode == DataplaneMode.USERSPACE,
+    )
+    text = "|".join(f"{item.name}={getattr(connection, item.name)}" for item in fields(connection))
+    return replace(connection, digest=sha256(text.encode()).hexdigest()[:8])
+
+
+def _addresses(tunnel: Tunnel, peers: list[Peer], interface: str) -> dict[AddressKey, Address]:
+    far = tunnel.remote_tunnel_ip or next(
+        (peer.peer_ip for peer in peers if isinstance(peer.peer_ip, IPv4Address)), None
+    )
+    addresses = {AddressKey(interface=interface, address=tunnel.local_tunnel_ip): Address(peer=far)}
+    for peer in peers:
+        if isinstance(peer.local_ip, IPv6Address):
+            addresses[AddressKey(interface=interface, address=peer.local_ip)] = Address(length=126)
+    return addresses
+
+
+def _address_of(world: World, interface: str, version: int) -> IPAddress | None:
+    observed = (world.interfaces or {}).get(interface)
+    for text in observed.addresses if observed else ():
+        address = ip_interface(text).ip
+        if address.version == version and not address.is_link_local:
+            return address
+    return None
+
+
+def _foreign_holder(world: World, key: AddressKey, interface: str | None) -> str | None:
+    for name, observed in (world.interfaces or {}).items():
+        if name != interface and any(ip_interface(text).ip == key.address for text in observed.addresses):
+            # A device of ours that is about to lose the address is not a foreign holder.
+            if name.startswith(LINK_PREFIX) or name in world.tuns.values():
+                continue
+            return name
+    return None
+
+
+def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, str]:
+    """Whether packets can pass this tunnel (SA installed, interface ready), the reason, and a sentence."""
+    if plan.obstacle:
+        return False, *plan.obstacle
+    charon = world.charons.get(plan.charon.name)
+    sa = world.sa(plan.tunnel.name)
+    observed = (world.interfaces or {}).get(plan.interface or "")
+    if sa is None and (charon is None or not charon.is_up):
+        why = charon.reason if charon and charon.reason else "it has not answered yet"
+        return False, TunnelReason.NO_CHARON, f"the IKE daemon {plan.charon.name} is not reachable: {why}"
+    if observed is None:
+        return (
+            False,
+            TunnelReason.NO_INTERFACE,
+            f"interface {plan.interface or '(TUN device)'} does not exist (yet)",
+        )
+    if not observed.is_up:
+        return False, TunnelReason.INTERFACE_DOWN, f"interface {observed.name} is administratively down"
+    if sa is not None and sa.state == SaState.INSTALLED:
+        return True, TunnelReason.USABLE, "SA installed, interface up"
+    failure = world.ike_failures.get(plan.tunnel.name)
+    text = f": {failure.message}" if failure else ""
+    if sa is not None and sa.state == SaState.CONNECTING:
+        return (
+            False,
+            TunnelReason.CONNECTING,
+            f"IKE with {plan.tunnel.remote_address} is being negotiated{text}",
+        )
+    return False, TunnelReason.SA_DOWN, f"no SA with {plan.tunnel.remote_address}{text}"

@@ -1,0 +1,27 @@
+"""How a program is started; drivers say it, the supervisor does it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFile:
+    """A file to write before the start."""
+
+    path: Path
+    text: str
+    mode: int = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One program: the process keeps the pid it is spawned with.
+
+    ``environment`` is added to the supervisor's own. ``directories`` are made (0700) before the files.
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[LaunchFile, ...] = ()
+    directories: tuple[Path, ...] = ()

@@ -1,0 +1,55 @@
+"""Reason codes: one CamelCase word per cause, the same in conditions, logs, metrics and ``ncgctl explain``."""
+
+from enum import StrEnum
+
+
+class Refusal(StrEnum):
+    """Why a learned prefix is not used."""
+
+    DEFAULT_ROUTE = "DefaultRoute"
+    MARTIAN = "Martian"
+    OWN_PREFIX = "OwnPrefix"
+    TUNNEL_ENDPOINT = "TunnelEndpoint"
+    NOT_ALLOWED = "NotAllowed"
+    DENIED = "Denied"
+    AS_LOOP = "AsLoop"
+    NEXT_HOP = "NextHopNotPeer"
+    PREFIX_LIMIT = "PrefixLimit"
+
+
+REFUSAL_TEXT: dict[Refusal, str] = {
+    Refusal.DEFAULT_ROUTE: "a default route would take all traffic; set importPolicy.allowDefaultRoute to accept it",
+    Refusal.MARTIAN: "a special-purpose range (RFC 6890) is never routed",
+    Refusal.OWN_PREFIX: "it overlaps a network of ours (advertised, or connected to this machine)",
+    Refusal.TUNNEL_ENDPOINT: "it covers the public address of a tunnel, whose packets would loop into the tunnel",
+    Refusal.NOT_ALLOWED: "no rule of importPolicy.allow matches",
+    Refusal.DENIED: "a rule of importPolicy.deny matches",
+    Refusal.AS_LOOP: "our own ASN is in its AS_PATH (RFC 4271 section 9.1.2)",
+    Refusal.NEXT_HOP: "its NEXT_HOP is neither the peer nor reached through the peer's tunnel",
+    Refusal.PREFIX_LIMIT: "the peer sends more than maxPrefixes; what came first is kept",
+}
+
+
+class TunnelReason(StrEnum):
+    """Why a tunnel is, or is not, carrying traffic."""
+
+    USABLE = "Usable"
+    NO_DATAPLANE = "NoDataplane"
+    NO_CHARON = "CharonDown"
+    NO_INTERFACE = "InterfaceMissing"
+    INTERFACE_DOWN = "InterfaceDown"
+    ADDRESS_IN_USE = "AddressInUse"
+    NO_BIND_ADDRESS = "BindAddressMissing"
+    CONNECTING = "Connecting"
+    SA_DOWN = "SaDown"
+    NO_SESSION = "NoSession"
+
+
+class SessionReason(StrEnum):
+    """Why a BGP session is not configured in the speaker, or not established."""
+
+    ESTABLISHED = "Established"
+    GRACEFUL = "GracefulRestart"
+    TUNNEL_DOWN = "TunnelDown"
+    SPEAKER_DOWN = "SpeakerDown"
+    CONNECTING = "Connecting"

@@ -1,0 +1,92 @@
+"""How things are, for people and programs: what status, conditions, the API and ``ncgctl`` show."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ncgd.model.spec import ObjectRef
+
+
+class Health(StrEnum):
+    """The gateway in one word."""
+
+    HEALTHY = "Healthy"
+    DEGRADED = "Degraded"
+    """Traffic passes, but something that should work does not."""
+    DOWN = "Down"
+    """No traffic can pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something wrong, on which object, and what to do about it."""
+
+    reason: str
+    object: str
+    message: str
+    hint: str = ""
+    is_error: bool = True
+    """False: worth knowing, nothing is broken by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelReport:
+    """One tunnel. ``status`` is ``established`` (as NCG spells it), ``connecting`` or ``down``; counters in bytes."""
+
+    ref: ObjectRef
+    generation: int
+    status: str
+    interface: str
+    remote: str
+    ike: str
+    child: str
+    bytes_in: int
+    bytes_out: int
+    established_seconds: int
+    mtu: int
+    is_usable: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerReport:
+    """One session. Prefix counts; ``refused`` by reason; times in seconds."""
+
+    ref: ObjectRef
+    generation: int
+    status: str
+    state: str
+    tunnel: str
+    peer_ip: str
+    peer_asn: int
+    received: int
+    accepted: int
+    refused: dict[str, int] = field(default_factory=dict)
+    advertised: tuple[tuple[str, int], ...] = ()
+    """Prefix and MED."""
+    uptime_seconds: int = 0
+    reason: str = ""
+    message: str = ""
+    is_over_limit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole picture after a pass."""
+
+    health: Health
+    gateway: ObjectRef
+    gateway_generation: int
+    created: str | None
+    node: str
+    dataplane_mode: str
+    dataplane_reason: str
+    mode: str
+    tunnels: tuple[TunnelReport, ...] = ()
+    peers: tuple[PeerReport, ...] = ()
+    routes_installed: int = 0
+    routes_desired: int = 0
+    drift: int = 0
+    problems: tuple[Problem, ...] = ()
+    held: dict[str, str] = field(default_factory=dict)
+    """Tables that are not written yet, and what they wait for."""

@@ -1,0 +1,41 @@
+"""What must have been observed before a table may be written; each gate answers with its reason.
+
+A restarted ncgd finds tunnels, sessions and routes in full flight. Acting before it has seen them would tear them down.
+"""
+
+from ncgd.decision.desired import Desired
+from ncgd.decision.world import SETTLE_SECONDS, World
+
+
+def closed(table: str, world: World, desired: Desired) -> str | None:
+    """Why a table may not be written yet, or None when it may."""
+    if world.intent is None:
+        return "the resources have not been read yet"
+    if world.capability is None:
+        return "the capability probe has not finished"
+    if table == "processes":
+        return None
+    if world.interfaces is None or world.nexthops is None or not world.routes.is_read:
+        return "the kernel's tables have not been read yet"
+    if table in {"nexthops", "routes", "neighbors"}:
+        return unsettled(world, desired)
+    return None
+
+
+def unsettled(world: World, desired: Desired) -> str | None:
+    """Why the picture is not complete yet, or None; after SETTLE_SECONDS what is known has to do."""
+    if world.now - world.started >= SETTLE_SECONDS:
+        return None
+    for name in sorted({plan.charon.name for plan in desired.tunnels.values()}):
+        view = world.charons.get(name)
+        if view is None or not view.is_read:
+            return f"the SAs of {name} have not been read yet"
+    if not world.speaker.version:
+        return "the BGP speaker has not been read yet"
+    return None
+
+
+def may_remove_routes(world: World) -> bool:
+    """True once every peer in force has sent a whole table: only then is a missing prefix a gone prefix."""
+    intent = world.intent
+    return intent is not None and all(name in world.synced for name in intent.peers)

@@ -1,0 +1,105 @@
+"""Desired and observed → the steps of this pass, in a safe order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ncgd.decision.desired import Desired
+from ncgd.decision.sas import plan_sas
+from ncgd.decision.world import Rows, World, observed_links
+from ncgd.model.delta import Delta, diff
+from ncgd.model.fib import RouteChange
+from ncgd.plan.gates import closed, may_remove_routes
+from ncgd.plan.order import BOTTOM_UP, WITHDRAWN_FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One delta for one small table."""
+
+    table: str
+    delta: Delta[object, object]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStep:
+    """Routes to program."""
+
+    change: RouteChange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The steps of a pass, and the tables that are held, with the reason."""
+
+    steps: tuple[Step | RouteStep, ...] = ()
+    held: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_plan(world: World, desired: Desired) -> Plan:
+    """What to write now. Withdrawals first, then everything wanted bottom up, then removals top down."""
+    held: dict[str, str] = {}
+    deltas: dict[str, Delta[object, object]] = {}
+    for table in BOTTOM_UP:
+        if reason := closed(table, world, desired):
+            held[table] = reason
+        elif table == "sas":
+            deltas[table] = plan_sas(world, desired)
+        elif table != "routes":
+            deltas[table] = _due(table, diff(desired.tables[table], observed(table, world)), world)
+    is_complete = world.intent is not None and world.intent.is_complete
+    if not is_complete:  # what is not named may well be wanted: it only could not be read
+        deltas = {table: Delta(set=delta.set) for table, delta in deltas.items()}
+    steps: list[Step | RouteStep] = []
+    withdrawn = deltas.get(WITHDRAWN_FIRST, Delta())
+    if withdrawn.remove:
+        steps.append(Step(WITHDRAWN_FIRST, Delta(remove=withdrawn.remove)))
+    change = RouteChange(routes={}, backstops={})
+    if "routes" not in held:
+        retry = world.retries.get(("routes", ""))
+        if retry is None or retry.due <= world.now:
+            world.routes.retry_failed()
+        change = world.routes.change(may_remove=is_complete and may_remove_routes(world))
+    for table in BOTTOM_UP:
+        if table == "routes" and change:
+            steps.append(RouteStep(change))
+        elif table in deltas and deltas[table].set:
+            steps.append(Step(table, Delta(set=deltas[table].set)))
+    steps.extend(
+        Step(table, Delta(remove=deltas[table].remove))
+        for table in reversed(BOTTOM_UP)
+        if table != WITHDRAWN_FIRST and table in deltas and deltas[table].remove
+    )
+    return Plan(steps=tuple(steps), held=held)
+
+
+def observed(table: str, world: World) -> Rows:
+    """A small table as it is. What can be read back is read back; the rest is what was written and accepted."""
+    if table == "links":
+        return dict(observed_links(world).items())
+    if table == "nexthops":
+        return dict((world.nexthops or {}).items())
+    if table == "addresses":
+        return _observed_addresses(world)
+    return world.written.get(table, {})
+
+
+def _observed_addresses(world: World) -> Rows:
+    """Addresses on our interfaces; the far end of one that an earlier run configured is not known, so it differs."""
+    written = world.written.get("addresses", {})
+    rows: dict[object, object] = {}
+    for name in observed_links(world):
+        for key in (world.interfaces or {})[name].address_keys():
+            if not (key.address.version == 6 and key.address.is_link_local):
+                rows[key] = written.get(key)
+    return rows
+
+
+def _due(table: str, delta: Delta[object, object], world: World) -> Delta[object, object]:
+    """The delta without rows that failed a moment ago: they wait for their back-off, unless the row has changed."""
+    waiting = {key: retry for (name, key), retry in world.retries.items() if name == table and retry.due > world.now}
+    if not waiting:
+        return delta
+    return Delta(
+        set={key: row for key, row in delta.set.items() if key not in waiting or waiting[key].row != row},
+        remove=frozenset(key for key in delta.remove if key not in waiting),
+    )

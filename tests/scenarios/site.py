@@ -1,0 +1,272 @@
+"""A site in a value: the kernel, charon and the speaker as tables that do what a plan says, and answer with events.
+
+It runs the same pure functions as the daemon's loop, without a socket or a clock, so that a whole life of a gateway
+takes milliseconds. It obeys the rules of the real tables (a route needs its group, a group its members, a session
+its tunnel) and fails the test when a plan breaks them. The integration tests hold the real things to the same rules.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from ncgd.decision.desired import Desired, desired_state
+from ncgd.decision.status import report
+from ncgd.decision.world import World, fold
+from ncgd.model import event as ev
+from ncgd.model import prefix as px
+from ncgd.model.bgp import Attributes, Neighbor, Origin
+from ncgd.model.delta import Outcome
+from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup
+from ncgd.model.ike import Connection, SaState, StaleSa, TunnelSa
+from ncgd.model.prefix import Prefix
+from ncgd.model.report import Report
+from ncgd.model.spec import Gateway, Intent, ObjectRef, Peer, SecretRef, Tunnel
+from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
+
+VPC = px.parse("10.128.0.0/20")
+PODS = px.parse("10.10.0.0/24")
+CAPABLE = ev.Capability(kernel_esp=True, userspace_esp=True, detail="probed")
+
+
+def attributes(med: int = 100, path: tuple[int, ...] = (64512,)) -> Attributes:
+    """What a Cloud Router sends."""
+    return Attributes(as_path=path, as_path_length=len(path), origin=Origin.INCOMPLETE, med=med)
+
+
+def tunnel(number: int, **changes: object) -> Tunnel:
+    """Tunnel ``tunnel-N`` of the HA VPN example."""
+    base = Tunnel(
+        ref=ObjectRef(kind="OverlayVPNTunnel", namespace="kube-system", name=f"tunnel-{number}"),
+        remote_address=IPv4Address(f"198.51.100.1{number}"),
+        public_address=IPv4Address("203.0.113.10"),
+        local_tunnel_ip=IPv4Address(f"169.254.{number}.2"),
+        psk=SecretRef(namespace="kube-system", name="ike-key", fingerprint="f0"),
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def peer(number: int, **changes: object) -> Peer:
+    """Peer ``peer-N`` of the HA VPN example."""
+    base = Peer(
+        ref=ObjectRef(kind="OverlayBGPPeer", namespace="kube-system", name=f"peer-{number}"),
+        local_asn=65010,
+        peer_asn=64512,
+        local_ip=IPv4Address(f"169.254.{number}.2"),
+        peer_ip=IPv4Address(f"169.254.{number}.1"),
+        tunnel=f"tunnel-{number}",
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def ha_vpn(**gateway: object) -> Intent:
+    """Two tunnels, two peers, the pod network advertised."""
+    return Intent(
+        gateway=replace(Gateway(advertised_prefixes=(PODS,)), **gateway),  # type: ignore[arg-type]
+        tunnels={f"tunnel-{n}": tunnel(n) for n in (1, 2)},
+        peers={f"peer-{n}": peer(n) for n in (1, 2)},
+    )
+
+
+class Site:
+    """The outside, and the ncgd that looks at it."""
+
+    def __init__(self, intent: Intent, capability: ev.Capability = CAPABLE) -> None:
+        self.now = 0.0
+        self.capability = capability
+        self.interfaces: dict[str, Interface] = {
+            "eth0": Interface(index=2, name="eth0", kind="", mtu=1500, is_up=True, addresses=("192.168.100.2/24",))
+        }
+        self.nexthops: dict[int, Nexthop | NexthopGroup] = {}
+        self.routes: dict[Prefix, int] = {}
+        self.backstops: set[Prefix] = set()
+        self.connections: dict[object, Connection] = {}
+        self.sas: dict[str, TunnelSa] = {}
+        self.unreachable: set[str] = set()
+        self.neighbors: dict[str, Neighbor] = {}
+        self.sent: dict[str, dict[Prefix, Attributes]] = {}
+        self.plans: list[Plan] = []
+        self._ike_ids = 0
+        self._indexes = 10
+        self.world = World()
+        self.desired: Desired | None = None
+        self.start(intent)
+
+    def start(self, intent: Intent) -> None:
+        """A new ncgd meets the outside as it is."""
+        self.world = World(started=self.now, now=self.now, node="node-1")
+        self.intent = intent
+        self._tell(
+            ev.IntentRead(intent=intent),
+            ev.CapabilityProbed(capability=self.capability),
+            ev.InterfacesRead(interfaces=dict(self.interfaces)),
+            ev.NexthopsRead(nexthops=dict(self.nexthops)),
+            ev.RoutesRead(routes=dict(self.routes), backstops=frozenset(self.backstops)),
+        )
+
+    def charon_answers(self) -> None:
+        """VICI comes up, with the SAs that are there."""
+        self._tell(ev.CharonUp(charon="charon", version="5.9.8"), ev.SasRead(charon="charon", sas=dict(self.sas)))
+
+    def speaker_answers(self) -> None:
+        """The bridge comes up, with the sessions and tables that are there."""
+        self._tell(ev.SpeakerUp(version="5.0.15", neighbors=frozenset(self.neighbors)))
+        for name in list(self.neighbors):
+            self._tell(ev.SessionUp(peer=name, restart_seconds=120))
+            paths = dict(self.sent.get(name, {}))
+            self._tell(ev.AdjRibInRead(peer=name, paths=paths, families_ended=frozenset({4})))
+
+    def peer_sends(self, name: str, *prefixes: Prefix, med: int = 100) -> None:
+        """What a peer advertises from now on, once its session is up."""
+        self.sent.setdefault(name, {}).update(dict.fromkeys(prefixes, attributes(med)))
+        if name in self.neighbors:
+            self._tell(ev.PathsLearned(peer=name, attributes=attributes(med), prefixes=prefixes))
+
+    def lose_sa(self, name: str) -> None:
+        """The tunnel's SAs are gone, and its peer answers no more."""
+        self.unreachable.add(name)
+        self.sas.pop(name, None)
+        self._tell(ev.SasRead(charon="charon", sas=dict(self.sas)))
+
+    def tell(self, *events: ev.Event) -> None:
+        """Something happens."""
+        self._tell(*events)
+
+    def settle(self, passes: int = 30) -> None:
+        """Passes until nothing is left to do; fails the test when that never happens."""
+        for _ in range(passes):
+            if not self.one_pass().steps:
+                return
+        raise AssertionError(f"still busy: {self.plans[-1]}")
+
+    def one_pass(self) -> Plan:
+        """One turn of the loop."""
+        self.now += 0.01
+        self._tell(ev.Ticked())
+        self.desired = desired_state(self.world)
+        plan = make_plan(self.world, self.desired)
+        self.plans.append(plan)
+        for step in plan.steps:
+            if isinstance(step, RouteStep):
+                self._program(step)
+            else:
+                self._write(step)
+        return plan
+
+    def report(self) -> Report:
+        """What a user would be shown now."""
+        desired = desired_state(self.world)
+        return report(self.world, desired, make_plan(self.world, desired).held)
+
+    def carries(self, prefix: Prefix) -> set[str]:
+        """The interfaces that the kernel would send a prefix out of now; empty when it drops."""
+        group = self.nexthops[self.routes[prefix]]
+        assert isinstance(group, NexthopGroup)
+        members = [self.nexthops[member] for member in group.members]
+        return {hop.interface for hop in members if isinstance(hop, Nexthop) and hop.interface}
+
+    def _tell(self, *events: ev.Event) -> None:
+        for event in events:
+            self.world = fold(self.world, event, self.now)
+
+    def _write(self, step: Step) -> None:
+        rows, removed = step.delta.set, step.delta.remove
+        getattr(self, f"_write_{step.table}", lambda *_: None)(rows, removed)
+        self._tell(ev.TableWritten(table=step.table, set=rows, removed=removed, outcome=Outcome()))
+        if step.table in {"links", "addresses"}:
+            self._tell(ev.InterfacesRead(interfaces=dict(self.interfaces)))
+        if step.table == "nexthops":
+            self._tell(ev.NexthopsRead(nexthops=dict(self.nexthops)))
+
+    def _write_links(self, rows: Mapping[str, Link], removed: frozenset[str]) -> None:
+        for name, link in rows.items():
+            self._indexes += 1
+            self.interfaces[name] = Interface(
+                index=self._indexes, name=name, kind="xfrm", mtu=link.mtu, is_up=True, if_id=link.if_id
+            )
+        for name in removed:
+            del self.interfaces[name]
+
+    def _write_addresses(self, rows: Mapping[AddressKey, Address], removed: frozenset[AddressKey]) -> None:
+        for key, row in rows.items():
+            device = self.interfaces[key.interface]
+            text = f"{key.address}/{row.length}"
+            if text not in device.addresses:
+                self.interfaces[key.interface] = replace(device, addresses=(*device.addresses, text))
+        for key in removed:
+            device = self.interfaces[key.interface]
+            kept = tuple(text for text in device.addresses if not text.startswith(f"{key.address}/"))
+            self.interfaces[key.interface] = replace(device, addresses=kept)
+
+    def _write_connections(self, rows: Mapping[str, Connection], removed: frozenset[str]) -> None:
+        self.connections |= rows
+        for name in removed:
+            del self.connections[name]
+
+    def _write_sas(self, rows: Mapping[str, Connection], removed: frozenset[StaleSa]) -> None:
+        for name, connection in rows.items():
+            assert self.connections[name] == connection, "initiated before it was loaded"
+            if name in self.unreachable:
+                continue
+            self._ike_ids += 1
+            old = self.sas.get(name)
+            stale = (old.ike_id, *old.stale_ike_ids) if old else ()
+            self.sas[name] = TunnelSa(
+                tunnel=name,
+                state=SaState.INSTALLED,
+                digest=connection.digest,
+                ike_id=str(self._ike_ids),
+                stale_ike_ids=stale,
+            )
+        for key in removed:
+            for name, sa in list(self.sas.items()):
+                if key.ike_id == sa.ike_id:
+                    del self.sas[name]
+                elif key.ike_id in sa.stale_ike_ids:
+                    left = tuple(ike_id for ike_id in sa.stale_ike_ids if ike_id != key.ike_id)
+                    self.sas[name] = replace(sa, stale_ike_ids=left)
+        self._tell(ev.SasRead(charon="charon", sas=dict(self.sas)))
+
+    def _write_nexthops(self, rows: Mapping[int, Nexthop | NexthopGroup], removed: frozenset[int]) -> None:
+        self.nexthops |= rows
+        for number in removed:
+            assert number not in self.routes.values(), "removed a group that routes use: they would vanish"
+            del self.nexthops[number]
+        for row in self.nexthops.values():
+            if isinstance(row, NexthopGroup):
+                assert row.members, "an empty group"
+                assert set(row.members) <= self.nexthops.keys(), "a group without its members"
+
+    def _write_neighbors(self, rows: Mapping[str, Neighbor], removed: frozenset[str]) -> None:
+        for name in removed:
+            del self.neighbors[name]
+            self._tell(ev.SessionDown(peer=name, reason="removed"))
+        for name, neighbor in rows.items():
+            is_new = name not in self.neighbors
+            self.neighbors[name] = neighbor
+            if is_new:
+                self._tell(ev.SessionUp(peer=name, restart_seconds=120))
+                for prefix, path in self.sent.get(name, {}).items():
+                    self._tell(ev.PathsLearned(peer=name, attributes=path, prefixes=(prefix,)))
+                self._tell(ev.EndOfRib(peer=name, version=4))
+
+    def _program(self, step: RouteStep) -> None:
+        for prefix, group in step.change.routes.items():
+            if group is None:
+                self.routes.pop(prefix, None)
+            else:
+                assert group in self.nexthops, "a route to a group that does not exist"
+                self.routes[prefix] = group
+        for prefix, guard in step.change.backstops.items():
+            (self.backstops.add if guard else self.backstops.discard)(prefix)
+        self._tell(ev.RoutesWritten(change=step.change, outcome=Outcome()))
+
+
+def healthy_site(intent: Intent | None = None) -> Site:
+    """A site whose two tunnels are up and whose VPC prefix is learned from both peers."""
+    site = Site(intent or ha_vpn())
+    for name in site.intent.peers:
+        site.sent[name] = {VPC: attributes()}
+    site.charon_answers()
+    site.speaker_answers()
+    site.settle()
+    return site
