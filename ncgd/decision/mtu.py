@@ -1,7 +1,7 @@
 """How large a packet fits through a tunnel.
 
 ``room = outer_mtu - 20 - nat_t - 8 - iv - icv``; ``payload = floor(room / align) * align - 2`` (RFC 4303 §2), and
-20 bytes less over IPv6: that reproduces the figures that Google and AWS publish (Cloud VPN "MTU considerations").
+20 bytes less over IPv6: what Google publishes for 1460 (Cloud VPN "MTU considerations") and AWS for 1500 bytes outside.
 """
 
 OUTER_MTU = 1460
