@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 from microdot import Microdot, Request, Response
@@ -33,6 +33,24 @@ class StateView(Protocol):
     report: Report | None
     passes: int
     pass_seconds: float
+
+
+class _Writer:
+    """A StreamWriter with the two coroutines that microdot expects of one; its own server adds them likewise."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    async def awrite(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def aclose(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
 
 
 class Api:
@@ -64,7 +82,7 @@ class Api:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                await self._app.handle_request(reader, writer)
+                await self._app.handle_request(reader, cast("asyncio.StreamWriter", _Writer(writer)))
         except (TimeoutError, ConnectionError):
             writer.close()
 
@@ -81,7 +99,7 @@ class Api:
             return _starting()
         specs = {str(ref): spec for ref, spec in (state.world.intent.manifests if state.world.intent else {}).items()}
         received = {peer.ref.name: received_of(peer.ref.name, state.world) for peer in state.report.peers}
-        items = views.objects(full, state.report, specs, received, _now(), self._started)
+        items = views.objects(full, state.report, specs, received, now=_now(), started=self._started)
         name = request.args.get("name")
         if name:
             items = [item for item in items if item["metadata"]["name"] == name]

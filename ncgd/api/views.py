@@ -84,6 +84,7 @@ def objects(
     report: Report,
     specs: Mapping[str, Mapping[str, Any]],
     received: Mapping[str, Json],
+    *,
     now: str,
     started: str,
 ) -> list[Json]:

@@ -10,8 +10,7 @@ import json
 import logging
 import os
 import signal
-import subprocess
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,10 +30,43 @@ STOP_SECONDS = 5.0
 KEPT_LOG_BYTES = 4 << 20
 
 
+class Process:
+    """A process by pid, ours or adopted. Raises ProcessLookupError when there is none."""
+
+    def __init__(self, pid: int, *, is_child: bool = False) -> None:
+        """``is_child``: we are its parent and have to reap it."""
+        self.pid = pid
+        self._is_child = is_child
+        self.started = _start_time(pid, may_be_dead=is_child)
+
+    async def ended(self) -> str:
+        """Wait for its end; returns a sentence that says how it ended."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            handle = -1
+        if handle >= 0:
+            gone = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            loop.add_reader(handle, gone.set)
+            try:
+                await gone.wait()
+            finally:
+                loop.remove_reader(handle)
+                os.close(handle)
+        if not self._is_child:
+            return "it ended"
+        try:
+            code = os.waitstatus_to_exitcode(os.waitpid(self.pid, os.WNOHANG)[1])  # noqa: ASYNC222 - WNOHANG
+        except ChildProcessError:  # reaped by an earlier wait
+            return "it ended"
+        return f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with status {code}"
+
+
 class Supervisor:
     """Table ``processes``: program name to a row that ``launch`` turns into a Launch."""
 
-    def __init__(self, run_dir: Path, launch: Callable[[str, object], Launch], post: Post) -> None:
+    def __init__(self, run_dir: Path, launch: Callable[[str, object], Awaitable[Launch]], post: Post) -> None:
         """``launch`` raises DriverError when the program is missing or too old."""
         self._run_dir = run_dir
         self._launch = launch
@@ -82,8 +114,8 @@ class Supervisor:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_SECONDS)
 
-    async def _adopt_or_start(self, name: str, row: object) -> "Process":
-        launch = await asyncio.to_thread(self._launch, name, row)
+    async def _adopt_or_start(self, name: str, row: object) -> Process:
+        launch = await self._launch(name, row)
         digest = _digest(launch)
         found = self._recorded(name)
         if found is not None:
@@ -97,7 +129,7 @@ class Supervisor:
         log.info("%s: started, pid %d", name, process.pid, extra={"event": "process"})
         return process
 
-    def _spawn(self, name: str, launch: Launch, digest: str) -> "Process":
+    def _spawn(self, name: str, launch: Launch, digest: str) -> Process:
         for directory in launch.directories:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for file in launch.files:
@@ -107,18 +139,21 @@ class Supervisor:
             output.replace(output.with_suffix(".log.1"))
         with output.open("ab") as stream:
             try:
-                child = subprocess.Popen(
+                pid = os.posix_spawnp(
+                    launch.argv[0],
                     launch.argv,
-                    env={**os.environ, **launch.environment},
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
+                    {**os.environ, **launch.environment},
+                    file_actions=[
+                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                        (os.POSIX_SPAWN_DUP2, stream.fileno(), 1),
+                        (os.POSIX_SPAWN_DUP2, stream.fileno(), 2),
+                    ],
+                    setsid=True,
                 )
             except OSError as error:
                 raise Unavailable(f"{launch.argv[0]} cannot be started: {error.strerror}") from error
-        process = Process(child.pid, child)
-        record = {"pid": child.pid, "started": process.started, "launch": digest}
+        process = Process(pid, is_child=True)
+        record = {"pid": pid, "started": process.started, "launch": digest}
         _write(self._record(name), json.dumps(record), 0o600)
         return process
 
@@ -127,7 +162,7 @@ class Supervisor:
             await _end(found[0])
         self._record(name).unlink(missing_ok=True)
 
-    def _recorded(self, name: str) -> "tuple[Process, str] | None":
+    def _recorded(self, name: str) -> tuple[Process, str] | None:
         try:
             record = json.loads(self._record(name).read_text())
             process = Process(int(record["pid"]))
@@ -137,36 +172,6 @@ class Supervisor:
 
     def _record(self, name: str) -> Path:
         return self._run_dir / f"{name}.process.json"
-
-
-class Process:
-    """A process by pid, ours or adopted. Raises ProcessLookupError when there is none."""
-
-    def __init__(self, pid: int, child: "subprocess.Popen[bytes] | None" = None) -> None:
-        """``child`` when we are its parent and have to reap it."""
-        self.pid = pid
-        self._child = child
-        self.started = _start_time(pid)
-
-    async def ended(self) -> str:
-        """Wait for its end; returns a sentence that says how it ended."""
-        try:
-            handle = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            handle = -1
-        if handle >= 0:
-            gone = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            loop.add_reader(handle, gone.set)
-            try:
-                await gone.wait()
-            finally:
-                loop.remove_reader(handle)
-                os.close(handle)
-        if self._child is None:
-            return "it ended"
-        code = self._child.wait()
-        return f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with status {code}"
 
 
 async def _end(process: Process) -> None:
@@ -184,14 +189,14 @@ async def _end(process: Process) -> None:
     raise DriverError(f"pid {process.pid} does not end, not even by SIGKILL")
 
 
-def _start_time(pid: int) -> int:
+def _start_time(pid: int, *, may_be_dead: bool) -> int:
     """Start time in clock ticks since boot (proc(5), field 22): tells a reused pid from the process we knew."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError as error:
         raise ProcessLookupError(pid) from error
     fields = stat.rpartition(")")[2].split()
-    if fields[0] == "Z":
+    if fields[0] == "Z" and not may_be_dead:
         raise ProcessLookupError(pid)
     return int(fields[19])
 

@@ -4,9 +4,11 @@
 and a gateway are each unique by name (``resources.validate`` refuses a second one).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
+from typing import Any
 
 from ncgd.model.prefix import IPAddress, Prefix
 
@@ -180,6 +182,8 @@ class Intent:
     gateway: Gateway = Gateway()
     tunnels: dict[str, Tunnel] = field(default_factory=dict)
     peers: dict[str, Peer] = field(default_factory=dict)
+    manifests: Mapping[ObjectRef, Mapping[str, Any]] = field(default_factory=dict)
+    """``spec`` of every tunnel, peer and gateway in force, as the user wrote it."""
     findings: tuple[Finding, ...] = ()
     """Errors name what is not in force (the last good state is); warnings what is."""
     is_complete: bool = True

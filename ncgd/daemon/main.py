@@ -1,0 +1,46 @@
+"""The entry point of ``ncgd``."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+from ncgd import __version__
+from ncgd.daemon import log, settings, wiring
+from ncgd.daemon.settings import Settings
+
+EXIT_BUG = 70
+"""EX_SOFTWARE (sysexits.h): ncgd itself is at fault; be restarted."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit status."""
+    given = settings.parse(argv)
+    log.configure(given.log_format, given.log_level)
+    logger = logging.getLogger("ncgd")
+    logger.info("ncgd %s starts, resources in %s", __version__, given.resources, extra={"event": "start"})
+    try:
+        asyncio.run(_until_signalled(given))
+    except OSError as error:
+        logger.error("cannot run: %s", error, extra={"event": "stop"})
+        return 2
+    except Exception:
+        logger.exception("a bug in ncgd; tunnels, sessions and routes stay as they are", extra={"event": "bug"})
+        return EXIT_BUG
+    logger.info("ended; tunnels, sessions and routes stay as they are", extra={"event": "stop"})
+    return 0
+
+
+async def _until_signalled(given: Settings) -> None:
+    work = asyncio.ensure_future(wiring.run(given))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, work.cancel)
+    try:
+        await work
+    except asyncio.CancelledError:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Who is connected to whom: the only module that names concrete drivers and sources."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import cast
+
+from ncgd.api.server import Api
+from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
+from ncgd.daemon.loop import Loop
+from ncgd.daemon.mailbox import Mailbox
+from ncgd.daemon.processes import Processes
+from ncgd.daemon.settings import Settings
+from ncgd.daemon.supervise import Supervisor
+from ncgd.drivers.exabgp import speaker
+from ncgd.drivers.exabgp.driver import Exabgp
+from ncgd.drivers.kernel.driver import Kernel
+from ncgd.drivers.kernel.probe import probe
+from ncgd.drivers.nftables.tables import MssClampTable
+from ncgd.drivers.port import OwnedTable
+from ncgd.drivers.strongswan import charon as charon_program
+from ncgd.drivers.strongswan.driver import Strongswan
+from ncgd.model.event import CapabilityProbed
+from ncgd.model.ike import Charon
+from ncgd.model.process import Launch
+from ncgd.model.secret import Vault
+from ncgd.sources.files import FilesSource
+
+AnyTable = OwnedTable[object, object]
+
+
+async def run(settings: Settings) -> None:
+    """Wire everything and run until cancelled."""
+    settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mailbox = Mailbox()
+    vault = Vault(os.urandom(16))
+    kernel = Kernel(mailbox.post)
+    bgp = Exabgp(settings.bridge_socket, settings.exabgp_config, mailbox.post)
+
+    def connect(row: Charon) -> CharonDriver:
+        socket = (
+            charon_directory(settings, row.name) / "charon.vici" if settings.is_supervisor else settings.vici_socket
+        )
+        return cast("CharonDriver", Strongswan(row.name, socket, vault, mailbox.post))
+
+    async def launch(name: str, row: object) -> Launch:
+        if isinstance(row, Charon):
+            installation = await charon_program.find_installation()
+            return charon_program.launch(row, installation, charon_directory(settings, name))
+        return speaker.launch(settings.exabgp_config, settings.bridge_socket)
+
+    charons = Charons(connect)
+    supervisor = Supervisor(settings.run_dir, launch, mailbox.post) if settings.is_supervisor else None
+    tables: dict[str, AnyTable] = {
+        "processes": Processes(charons, supervisor),
+        "sysctls": cast("AnyTable", kernel.sysctls),
+        "links": cast("AnyTable", kernel.links),
+        "addresses": cast("AnyTable", kernel.addresses),
+        "nexthops": cast("AnyTable", kernel.nexthops),
+        "clamps": cast("AnyTable", MssClampTable()),
+        "credentials": RoutedTable(charons, lambda driver: cast("AnyTable", driver.credentials)),
+        "connections": RoutedTable(charons, lambda driver: cast("AnyTable", driver.connections)),
+        "sas": RoutedTable(charons, lambda driver: cast("AnyTable", driver.sas)),
+        "neighbors": cast("AnyTable", bgp.neighbors),
+    }
+    loop = Loop(mailbox, tables, kernel.program, settings.node)
+    api = Api(settings.socket, lambda: loop.state)
+    source = FilesSource(settings.resources, vault, mailbox.post)
+
+    async def probe_once() -> None:
+        mailbox.post(CapabilityProbed(capability=await asyncio.to_thread(probe)))
+
+    async with asyncio.TaskGroup() as group:
+        jobs = [("probe", probe_once()), ("kernel", kernel.run()), ("exabgp", bgp.run()), ("files", source.run())]
+        jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run())]
+        if supervisor is not None:
+            jobs.append(("supervise", supervisor.run()))
+        for name, job in jobs:
+            group.create_task(job, name=name)
+
+
+def charon_directory(settings: Settings, name: str) -> Path:
+    """Where a supervised charon keeps its configuration, socket and log."""
+    return settings.run_dir / name

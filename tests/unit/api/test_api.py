@@ -1,0 +1,204 @@
+"""The API and ncgctl, end to end over a real socket, on a gateway from the scenarios."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from ncgd.api.server import Api
+from ncgd.cli.main import main
+from ncgd.daemon.loop import State
+from ncgd.decision.desired import desired_state
+from ncgd.model import event as ev
+from ncgd.model import prefix as px
+from ncgd.model.ike import IkeFailure
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
+
+
+@contextmanager
+def served(site: Site, path: Path, *, is_started: bool = True) -> Iterator[Path]:
+    """The API of a site on a socket, in a thread of its own."""
+    state = State(site.world)
+    if is_started:
+        state.desired = desired_state(site.world)
+        state.report = site.report()
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    socket = path / "ncgd.sock"
+    task: asyncio.Task[None] | None = None
+
+    async def serve() -> None:
+        nonlocal task
+        task = asyncio.ensure_future(Api(socket, lambda: state).run())
+        while not socket.exists():
+            await asyncio.sleep(0.005)
+        ready.set()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(5)
+    try:
+        yield socket
+    finally:
+        assert task is not None
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
+
+
+def ncgctl(socket: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--socket", str(socket), *arguments])
+
+
+def degraded_site() -> Site:
+    site = healthy_site()
+    failure = IkeFailure(tunnel="tunnel-1", reason="AuthenticationFailed", message="the peer refused our key")
+    site.lose_sa("tunnel-1")
+    site.tell(ev.IkeFailed(failure=failure))
+    site.peer_sends("peer-2", px.parse("0.0.0.0/0"))
+    site.settle()
+    return site
+
+
+def test_status_json_keeps_its_contract(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path) as socket:
+        result = ncgctl(socket, "status", "-o", "json")
+    assert result.exit_code == 0
+    status = json.loads(result.output)
+    assert status["status"] == "Healthy"
+    assert set(status["dataplane"]) == {"mode", "reason"}
+    assert status["routes"] == {"installed": 1, "desired": 1, "drift": 0}
+    assert status["problems"] == []
+    tunnel = status["tunnels"][0]
+    assert {"name", "status", "interface", "ike", "child", "bytesIn", "bytesOut", "usable", "reason"} <= tunnel.keys()
+    assert (tunnel["name"], tunnel["status"], tunnel["usable"]) == ("tunnel-1", "established", True)
+    peer = status["peers"][1]
+    assert {
+        "name", "status", "state", "tunnel", "received", "accepted", "refused", "advertised", "uptimeSeconds",
+    } <= peer.keys()  # fmt: skip
+    assert (peer["received"], peer["accepted"], peer["refused"]) == (1, 1, 0)
+    assert peer["advertised"] == [{"prefix": "10.10.0.0/24", "med": 100}]
+
+
+def test_the_screen_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+    with served(degraded_site(), tmp_path) as socket:
+        result = ncgctl(socket, "status")
+    assert result.exit_code == 1
+    assert "Degraded" in result.output
+    assert "AuthenticationFailed OverlayVPNTunnel/kube-system/tunnel-1" in result.output
+    assert "trailing newline" in result.output
+    assert "1 received prefix is refused" in result.output
+    assert all(len(line) < 140 for line in result.output.splitlines())
+
+
+@pytest.mark.parametrize("kind", ["overlayvpntunnel", "OverlayBGPPeers", "NetworkConnectivityGateway"])
+def test_objects_have_the_status_that_ncg_spells(tmp_path: Path, kind: str) -> None:
+    with served(healthy_site(), tmp_path) as socket:
+        result = ncgctl(socket, "get", kind, "-o", "yaml")
+    items = yaml.safe_load(result.output)["items"]
+    for item in items:
+        assert item["apiVersion"] == "networking.gke.io/v1alpha1"
+        wanted = "Healthy" if item["kind"] == "NetworkConnectivityGateway" else "established"
+        assert item["status"]["Status"] == wanted
+        assert item["status"]["conditions"][0]["status"] == "True"
+
+
+def test_the_gateway_reports_node_and_heartbeat(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path) as socket:
+        result = ncgctl(socket, "get", "networkconnectivitygateway", "default", "-o", "json")
+    status = json.loads(result.output)["status"]
+    assert status["CurrNode"] == "node-1"
+    assert status["CreatedTime"].endswith("Z")
+    assert status["LastReportTime"] >= status["CreatedTime"]
+
+
+def test_received_prefixes_come_with_the_reason_of_each_refusal(tmp_path: Path) -> None:
+    with served(degraded_site(), tmp_path) as socket:
+        result = ncgctl(socket, "get", "overlaybgppeer", "peer-2", "-o", "json")
+    received = json.loads(result.output)["status"]["received"]
+    assert received[0] == {"prefix": "0.0.0.0/0", "reason": "DefaultRoute"}
+    assert {"prefix": px.text(VPC), "reason": "Accepted"} in received
+
+
+@pytest.mark.parametrize("output", ["table", "wide"])
+def test_tables(tmp_path: Path, output: str) -> None:
+    with served(healthy_site(), tmp_path) as socket:
+        result = ncgctl(socket, "get", "overlayvpntunnel", "-o", output)
+    header, first, second = result.output.splitlines()
+    assert header.split()[:3] == ["NAMESPACE", "NAME", "STATUS"]
+    assert ("MESSAGE" in header) == (output == "wide")
+    assert first.split()[:3] == ["kube-system", "tunnel-1", "established"]
+    assert second.split()[:3] == ["kube-system", "tunnel-2", "established"]
+
+
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        ("10.128.0.7", ["10.128.0.7/32 is covered by 10.128.0.0/20", "preference", "forwards through peer-2"]),
+        ("0.0.0.0/0", ["no route", "DefaultRoute"]),
+        ("172.16.0.0/12", ["no route; no accepted path covers it"]),
+        ("tunnel-1", ["SaDown", "AuthenticationFailed", "session peer-1: Established"]),
+        ("peer-2", ["Established", "advertised with MED 100: 10.10.0.0/24", "refused 0.0.0.0/0: DefaultRoute"]),
+    ],
+)
+def test_explain_tells_why(tmp_path: Path, what: str, lines: list[str]) -> None:
+    with served(degraded_site(), tmp_path) as socket:
+        result = ncgctl(socket, "explain", what)
+    assert result.exit_code == 0
+    assert all(line in result.output for line in lines), result.output
+
+
+def test_explain_says_when_everything_is_dropped(tmp_path: Path) -> None:
+    site = healthy_site()
+    site.lose_sa("tunnel-1")
+    site.lose_sa("tunnel-2")
+    site.settle()
+    with served(site, tmp_path) as socket:
+        assert "a blackhole keeps it from leaking" in ncgctl(socket, "explain", px.text(VPC)).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("explain", "nonsense"), 1, "no tunnel, no peer, and neither prefix nor address"),
+        (("get", "pods"), 1, "unknown kind 'pods'; known: OverlayVPNTunnel"),
+        (("get", "overlayvpntunnel", "nope"), 1, "there is no overlayvpntunnel 'nope' in force"),
+        (("frobnicate",), 2, "No such command"),
+    ],
+)
+def test_wrong_questions_get_clear_answers(tmp_path: Path, arguments: tuple[str, ...], code: int, text: str) -> None:
+    with served(healthy_site(), tmp_path) as socket:
+        result = ncgctl(socket, *arguments)
+    assert result.exit_code == code
+    assert text in result.output
+
+
+def test_no_daemon_is_exit_3_and_names_the_socket(tmp_path: Path) -> None:
+    result = ncgctl(tmp_path / "none.sock", "status")
+    assert result.exit_code == 3
+    assert str(tmp_path / "none.sock") in result.output
+
+
+def test_a_daemon_that_has_just_started_says_so(tmp_path: Path) -> None:
+    with served(Site(ha_vpn()), tmp_path, is_started=False) as socket:
+        result = ncgctl(socket, "status")
+    assert result.exit_code == 1
+    assert "has just started" in result.output
+
+
+def test_the_socket_is_for_root_alone(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path) as socket:
+        assert socket.stat().st_mode & 0o777 == 0o600
+
+
+def test_help_teaches_by_example() -> None:
+    result = CliRunner().invoke(main, ["--help"])
+    assert "ncgctl explain 10.128.0.0/20" in result.output
+    assert "exit status" in result.output

@@ -1,0 +1,191 @@
+"""Programs are started, kept, found again and ended; real processes."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ncgd.daemon.supervise import Supervisor
+from ncgd.errors import Unavailable
+from ncgd.model.delta import Delta
+from ncgd.model.event import Event, ProcessChanged
+from ncgd.model.process import Launch, LaunchFile
+
+SLEEPER = ("sleep", "1000")
+
+
+class Watcher:
+    """A supervisor that runs, and what it posted."""
+
+    def __init__(self, run_dir: Path, launch: Callable[[str, object], Awaitable[Launch]]) -> None:
+        self.events: list[Event] = []
+        self.supervisor = Supervisor(run_dir, launch, self.events.append)
+
+    async def __aenter__(self) -> "Watcher":
+        self._task = asyncio.ensure_future(self.supervisor.run())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def next(self, *, running: bool) -> ProcessChanged:
+        async with asyncio.timeout(10):
+            while True:
+                for event in self.events:
+                    if isinstance(event, ProcessChanged) and event.is_running == running:
+                        self.events.remove(event)
+                        return event
+                await asyncio.sleep(0.01)
+
+
+def launcher(*argv: str, files: tuple[LaunchFile, ...] = ()) -> Callable[[str, object], Awaitable[Launch]]:
+    async def launch(_: str, row: object) -> Launch:
+        return Launch(argv=argv or SLEEPER, environment={"ROW": str(row)}, files=files)
+
+    return launch
+
+
+START: Delta[object, object] = Delta(set={"it": "row"})
+STOP: Delta[object, object] = Delta(remove=frozenset({"it"}))
+
+
+def is_alive(pid: int | None) -> bool:
+    assert pid is not None
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_killed_program_is_started_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            first = await watcher.next(running=True)
+            assert first.pid
+            os.kill(first.pid, signal.SIGKILL)
+            down = await watcher.next(running=False)
+            assert "SIGKILL" in down.reason
+            second = await watcher.next(running=True)
+            assert second.pid != first.pid
+            assert second.restarts == 1
+            await watcher.supervisor.write(STOP)
+            assert not is_alive(second.pid)
+
+    asyncio.run(scenario())
+
+
+def test_programs_outlive_the_supervisor_and_are_adopted(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            first = await watcher.next(running=True)
+        assert is_alive(first.pid)
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            assert (await watcher.next(running=True)).pid == first.pid
+            await watcher.supervisor.write(STOP)
+        assert not is_alive(first.pid)
+
+    asyncio.run(scenario())
+
+
+def test_a_changed_launch_replaces_the_adopted_program(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            first = await watcher.next(running=True)
+        async with Watcher(tmp_path, launcher("sleep", "999")) as watcher:
+            await watcher.supervisor.write(START)
+            second = await watcher.next(running=True)
+            assert second.pid != first.pid
+            assert not is_alive(first.pid)
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
+def test_a_reused_pid_is_not_mistaken_for_ours(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        record = f'{{"pid": {os.getpid()}, "started": 1, "launch": "x"}}'
+        (tmp_path / "it.process.json").write_text(record)
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            assert (await watcher.next(running=True)).pid != os.getpid()
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x", "started": 1, "launch": ""}', "\0"])
+def test_a_broken_record_starts_afresh(tmp_path: Path, text: str) -> None:
+    async def scenario() -> None:
+        (tmp_path / "it.process.json").write_text(text)
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            await watcher.next(running=True)
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
+def test_a_missing_program_is_reported_and_tried_again_until_it_is_there(tmp_path: Path) -> None:
+    installed = False
+
+    async def launch(_: str, __: object) -> Launch:
+        if not installed:
+            raise Unavailable("charon is not installed; install strongswan-charon")
+        return Launch(argv=SLEEPER)
+
+    async def scenario() -> None:
+        nonlocal installed
+        async with Watcher(tmp_path, launch) as watcher:
+            await watcher.supervisor.write(START)
+            assert "install strongswan-charon" in (await watcher.next(running=False)).reason
+            installed = True
+            await watcher.next(running=True)
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
+def test_a_program_that_cannot_live_is_no_crash_loop(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Watcher(tmp_path, launcher("false")) as watcher:
+            await watcher.supervisor.write(START)
+            loop = asyncio.get_running_loop()
+            moments = []
+            for _ in range(4):
+                reason = (await watcher.next(running=False)).reason
+                assert "exited with status 1" in reason
+                moments.append(loop.time())
+            first, second, third = (b - a for a, b in pairwise(moments))
+            assert first < second < third
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
+def test_files_are_written_with_their_mode_before_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "conf"
+
+    async def scenario() -> None:
+        files = (LaunchFile(path=path, text="key", mode=0o600),)
+        async with Watcher(tmp_path, launcher("sh", "-c", f"cat {path}; sleep 1000", files=files)) as watcher:
+            await watcher.supervisor.write(START)
+            await watcher.next(running=True)
+            async with asyncio.timeout(10):
+                while (tmp_path / "it.log").read_text() != "key":
+                    await asyncio.sleep(0.01)
+            assert path.stat().st_mode & 0o777 == 0o600
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
