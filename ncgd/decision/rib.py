@@ -28,6 +28,8 @@ class PeerTable:
     stale: set[Prefix] = field(default_factory=set)
     accepted: set[Prefix] = field(default_factory=set)
     refused: dict[Prefix, Refusal] = field(default_factory=dict)
+    unjudged: set[Prefix] = field(default_factory=set)
+    """Paths that the import policy has not seen since they, or the policy, changed."""
     check: ImportCheck | None = None
     limit: int = 5000
     over_limit: set[Prefix] = field(default_factory=set)
@@ -41,7 +43,8 @@ class Rib:
         self.peers: dict[str, PeerTable] = {}
         self.best: dict[Prefix, Ranking] = {}
         self._dirty: set[Prefix] = set()
-        self._memo: dict[Candidates, Ranking] = {}
+        self._memo: dict[tuple[int | str, ...], tuple[Candidates, Ranking]] = {}
+        self._shared: dict[Ranking, Ranking] = {}
         self._order: Mapping[str, int] | None = None
 
     def learn(self, peer: str, attributes: Attributes, prefixes: Iterable[Prefix]) -> None:
@@ -51,7 +54,7 @@ class Rib:
         table.paths.update(dict.fromkeys(batch, attributes))
         if table.stale:
             table.stale.difference_update(batch)
-        self._dirty.update(batch)
+        table.unjudged.update(batch)
 
     def withdraw(self, peer: str, prefixes: Iterable[Prefix]) -> None:
         """A peer withdraws prefixes; unknown ones are ignored."""
@@ -59,7 +62,9 @@ class Rib:
         for prefix in prefixes:
             if table.paths.pop(prefix, None) is not None:
                 table.stale.discard(prefix)
-                self._dirty.add(prefix)
+                table.refused.pop(prefix, None)
+                table.over_limit.discard(prefix)
+                self._no_longer_accepted(table, prefix)
 
     def replace(self, peer: str, paths: Mapping[Prefix, Attributes], *, is_complete: bool) -> None:
         """The whole Adj-RIB-In of a peer. What it lacks is stale, or gone when ``is_complete``."""
@@ -67,7 +72,7 @@ class Rib:
         absent = [prefix for prefix in table.paths if prefix not in paths]
         table.paths.update(paths)
         table.stale.difference_update(paths)
-        self._dirty.update(paths)
+        table.unjudged.update(paths)
         if is_complete:
             self.withdraw(peer, absent)
         else:
@@ -86,7 +91,7 @@ class Rib:
     def forget(self, peer: str) -> None:
         """The peer is no longer configured: its paths go."""
         if table := self.peers.pop(peer, None):
-            self._dirty.update(table.paths)
+            self._dirty.update(table.accepted)
 
     def configure(self, checks: Mapping[str, tuple[ImportCheck, int]], order: Mapping[str, int] | None = None) -> None:
         """Set import check and prefix limit per peer, and the order between peers (None: all are equal).
@@ -97,7 +102,7 @@ class Rib:
             table = self._table(peer)
             if table.check is None or table.check.key != check.key or table.limit != limit:
                 table.check, table.limit = check, limit
-                self._dirty.update(table.paths)
+                table.unjudged.update(table.paths)
         for peer in [peer for peer in self.peers if peer not in checks]:
             self.forget(peer)
         if order != self._order:
@@ -108,17 +113,18 @@ class Rib:
     def decide(self, rank: Callable[[Candidates], Ranking]) -> dict[Prefix, Ranking | None]:
         """Decide all dirty prefixes; returns those whose ranking changed, None for unreachable ones."""
         changed: dict[Prefix, Ranking | None] = {}
-        while self._dirty:  # again when a withdrawal has made room under a prefix limit
-            dirty, self._dirty = self._dirty, set()
-            for prefix in dirty:
-                candidates = self._candidates(prefix)
-                ranking = self._rank(candidates, rank) if candidates else None
-                if self.best.get(prefix) != ranking:
-                    changed[prefix] = ranking
-                    if ranking is None:
-                        del self.best[prefix]
-                    else:
-                        self.best[prefix] = ranking
+        for table in self.peers.values():
+            self._judge(table)
+        for prefix in self._dirty:
+            candidates = self._candidates(prefix)
+            ranking = self._rank(candidates, rank) if candidates else None
+            if self.best.get(prefix) != ranking:
+                changed[prefix] = ranking
+                if ranking is None:
+                    del self.best[prefix]
+                else:
+                    self.best[prefix] = ranking
+        self._dirty.clear()
         return changed
 
     def path(self, peer: str, prefix: Prefix) -> Attributes | None:
@@ -130,49 +136,49 @@ class Rib:
         return self.peers.setdefault(peer, PeerTable())
 
     def _rank(self, candidates: Candidates, rank: Callable[[Candidates], Ranking]) -> Ranking:
-        ranking = self._memo.get(candidates)
-        if ranking is None:
-            if len(self._memo) > 10_000:  # attributes come and go for ever; the memo must not
-                self._memo.clear()
-            ranking = self._memo[candidates] = rank(candidates)
+        # Attributes are shared by many paths, so identity is a cheap key; the memo holds them, so ids stay theirs.
+        key = tuple(part for peer, attributes in candidates for part in (peer, id(attributes)))
+        known = self._memo.get(key)
+        if known is not None:
+            return known[1]
+        if len(self._memo) > 10_000:  # attributes come and go for ever; the memo must not
+            self._memo.clear()
+        ranking = rank(candidates)
+        # Equal rankings are one object: routes.update tells them apart by identity.
+        ranking = self._shared.setdefault(ranking, ranking)
+        self._memo[key] = (candidates, ranking)
         return ranking
 
     def _candidates(self, prefix: Prefix) -> Candidates:
-        found: list[tuple[str, Attributes]] = []
-        for peer, table in self.peers.items():
-            attributes = table.paths.get(prefix)
-            if attributes is None:
-                self._release(table, prefix)
-            elif self._accept(table, prefix, attributes):
-                found.append((peer, attributes))
-        return tuple(found)
+        return tuple((peer, table.paths[prefix]) for peer, table in self.peers.items() if prefix in table.accepted)
 
-    def _accept(self, table: PeerTable, prefix: Prefix, attributes: Attributes) -> bool:
-        if table.check is None:
-            return False
-        refusal = table.check.refusal(prefix, attributes)
-        if refusal is None and prefix not in table.accepted and len(table.accepted) >= table.limit:
-            refusal = Refusal.PREFIX_LIMIT
-            table.over_limit.add(prefix)
-        if refusal is None:
-            table.accepted.add(prefix)
-            table.over_limit.discard(prefix)
-            table.refused.pop(prefix, None)
-            return True
-        table.refused[prefix] = refusal
-        self._drop_accepted(table, prefix)
-        return False
+    def _judge(self, table: PeerTable) -> None:
+        while table.unjudged and table.check is not None:  # again when a refusal has made room under the limit
+            unjudged, table.unjudged = table.unjudged, set()
+            refusal_of, paths, accepted = table.check.refusal, table.paths, table.accepted
+            for prefix in unjudged:
+                path = paths.get(prefix)
+                if path is None:
+                    continue
+                refusal = refusal_of(prefix, path)
+                if refusal is None and prefix not in accepted and len(accepted) >= table.limit:
+                    refusal = Refusal.PREFIX_LIMIT
+                    table.over_limit.add(prefix)
+                if refusal is None:
+                    accepted.add(prefix)
+                    table.over_limit.discard(prefix)
+                    table.refused.pop(prefix, None)
+                    self._dirty.add(prefix)
+                else:
+                    table.refused[prefix] = refusal
+                    self._no_longer_accepted(table, prefix)
 
-    def _release(self, table: PeerTable, prefix: Prefix) -> None:
-        table.refused.pop(prefix, None)
-        table.over_limit.discard(prefix)
-        self._drop_accepted(table, prefix)
-
-    def _drop_accepted(self, table: PeerTable, prefix: Prefix) -> None:
+    def _no_longer_accepted(self, table: PeerTable, prefix: Prefix) -> None:
         if prefix in table.accepted:
             table.accepted.discard(prefix)
+            self._dirty.add(prefix)
             if table.over_limit:
-                self._dirty.add(table.over_limit.pop())
+                table.unjudged.add(table.over_limit.pop())
 
 
 def rank(candidates: Candidates) -> Ranking:

@@ -6,7 +6,6 @@ blackhole; so losing a tunnel replaces one group, whatever the number of prefixe
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 
 from ncgd.decision.rib import Ranking
@@ -56,14 +55,6 @@ def blackholes() -> dict[int, Nexthop]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class RankingKey:
-    """A ranking in one IP version: one group."""
-
-    ranking: Ranking
-    version: int
-
-
 class RouteTable:
     """What the FIB should hold, what it holds, and which prefixes differ. Mutable, like the RIB, and for its reason."""
 
@@ -75,37 +66,40 @@ class RouteTable:
         self.guarded: set[Prefix] = set()
         self.is_read = False
         self.failed: dict[Prefix, str] = {}
-        self._users: Counter[RankingKey] = Counter()
+        self._users: Counter[int] = Counter()
+        self._rankings: dict[int, tuple[Ranking, int]] = {}
         self._installed_in: Counter[int] = Counter()
-        self._keys: dict[Prefix, RankingKey] = {}
         self._dirty: set[Prefix] = set()
         self._kept: set[Prefix] = set()
 
     def update(self, changed: Mapping[Prefix, Ranking | None], in_tunnel: frozenset[str]) -> None:
         """Take over rankings that changed; prefixes learned through a tunnel get a backstop."""
-        ids: dict[RankingKey, int] = {}
+        ids: dict[tuple[int, int], int] = {}
         for prefix, ranking in changed.items():
-            self._release(prefix)
+            before = self.desired.pop(prefix, None)
+            if before is not None:
+                self._users[before] -= 1
             if ranking is None:
-                self.desired.pop(prefix, None)
                 self.guarded.discard(prefix)
+                continue
+            version = px.version(prefix)
+            group = ids.get((id(ranking), version))  # rankings are few and shared: hashing each would cost
+            if group is None:
+                group = ids[id(ranking), version] = group_id(ranking, version)
+                self._rankings[group] = (ranking, version)
+            self.desired[prefix] = group
+            self._users[group] += 1
+            if any(peer in in_tunnel for tier in ranking for peer in tier):
+                self.guarded.add(prefix)
             else:
-                key = RankingKey(ranking, px.version(prefix))
-                self._keys[prefix] = key
-                self._users[key] += 1
-                if key not in ids:
-                    ids[key] = group_id(ranking, key.version)
-                self.desired[prefix] = ids[key]
-                if any(peer in in_tunnel for tier in ranking for peer in tier):
-                    self.guarded.add(prefix)
-                else:
-                    self.guarded.discard(prefix)
+                self.guarded.discard(prefix)
         self._dirty.update(changed)
+        for group in [group for group in self._rankings if not self._users[group]]:
+            del self._rankings[group], self._users[group]
 
     def groups(self, usable: frozenset[str]) -> dict[int, NexthopGroup]:
         """The groups that the desired routes point at, as they should be now."""
-        groups = (group_of(key.ranking, key.version, usable) for key in self._users)
-        return {group.id: group for group in groups}
+        return {group: group_of(ranking, version, usable) for group, (ranking, version) in self._rankings.items()}
 
     def read(self, routes: Mapping[Prefix, int], backstops: Iterable[Prefix]) -> int:
         """Take over what the kernel holds; returns how many rows differ from what we believed (drift)."""
@@ -174,12 +168,4 @@ class RouteTable:
     @property
     def orphan_groups(self) -> set[int]:
         """Groups that installed routes point at although nobody wants them there any more (or yet)."""
-        wanted = {group_id(key.ranking, key.version) for key in self._users}
-        return {group for group, routes in self._installed_in.items() if routes and group not in wanted}
-
-    def _release(self, prefix: Prefix) -> None:
-        key = self._keys.pop(prefix, None)
-        if key is not None:
-            self._users[key] -= 1
-            if not self._users[key]:
-                del self._users[key]
+        return {group for group, routes in self._installed_in.items() if routes and group not in self._rankings}

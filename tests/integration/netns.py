@@ -18,7 +18,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def until(condition: Callable[[], T], seconds: float = 15.0, what: str = "") -> T:
     """Poll until ``condition()`` is true and return its value; AssertionError after the deadline."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * float(os.environ.get("NCGD_TIME_SCALE", "1"))
     while True:
         value = condition()
         if value:

@@ -1,0 +1,83 @@
+"""What `up` promises, on a lab that stays up while the tests look at it."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.lab.conftest import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+
+
+def test_up_ends_with_the_status_screen_pings_and_connections(lab: Lab) -> None:
+    assert "Healthy" in lab.up_output
+    assert "tunnel-1" in lab.up_output
+    assert "5 of 5 through tunnel-1" in lab.up_output
+    assert "5 of 5 through tunnel-2" in lab.up_output
+    assert "vm 10.128.0.10 -> pod 10.10.0.10: each sees the other's own address" in lab.up_output
+
+
+def test_status_shows_two_tunnels_and_two_peers_established(lab: Lab) -> None:
+    status = lab.status()
+    assert status["status"] == "Healthy"
+    assert [each["status"] for each in status["tunnels"]] == ["established", "established"]
+    assert [each["status"] for each in status["peers"]] == ["established", "established"]
+    assert [each["usable"] for each in status["tunnels"]] == [True, True]
+    assert status["routes"]["installed"] == status["routes"]["desired"] > 0
+    assert status["problems"] == []
+
+
+def test_up_again_says_so_and_proves_it_again(lab: Lab) -> None:
+    again = lab.command("up")
+    assert again.returncode == 0
+    assert "already up" in again.stdout
+    assert "5 of 5 through tunnel-2" in again.stdout
+
+
+def test_up_with_other_options_is_refused(lab: Lab) -> None:
+    other = lab.command("up", "--prefixes", "7")
+    assert other.returncode == 1
+    assert "other options" in other.stderr
+
+
+def test_exec_passes_output_and_exit_status_through(lab: Lab) -> None:
+    assert "inet 10.10.0.10/24" in lab.run("pod", "ip", "addr").stdout
+    assert lab.run("vm", "sh", "-c", "exit 7").returncode == 7
+
+
+def test_the_status_command_lists_nodes_and_programs(lab: Lab) -> None:
+    status = lab.command("status")
+    assert status.returncode == 0
+    assert re.search(r"(?m)^cloud1 .*bird, charon$", status.stdout)
+    assert "Healthy" in status.stdout
+
+
+def test_the_vm_reaches_the_pod_on_learned_routes_only(lab: Lab) -> None:
+    assert "proto bird" in lab.run("vm", "ip", "route", "get", "10.10.0.10").stdout or (
+        "10.10.0.0/24 proto bird" in lab.run("vm", "ip", "route").stdout
+    )
+    assert lab.run("vm", "ping", "-c", "3", "-i", "0.1", "10.10.0.10").returncode == 0
+
+
+def test_the_internet_knows_no_private_prefix(lab: Lab) -> None:
+    unreachable = lab.run("internet", "ip", "route", "get", "10.128.0.10")
+    assert unreachable.returncode != 0
+
+
+def test_nothing_but_ike_and_esp_crosses_the_internet(lab: Lab) -> None:
+    """Everything that is not IKE or ESP is captured, while the proofs of `up` run once more."""
+    other = "ip and not udp port 500 and not udp port 4500 and not proto 50"
+    argv = ["ip", "netns", "exec", "ncgd-internet", "tcpdump", "-nlU", "--immediate-mode", "-i", "any", other]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as capture:
+        assert capture.stderr is not None
+        while "listening on" not in capture.stderr.readline():
+            pass
+        try:
+            assert lab.command("up").returncode == 0
+            assert lab.run("pod", "ping", "-c", "20", "-i", "0.05", "-s", "1300", "10.128.0.10").returncode == 0
+        finally:
+            capture.terminate()
+        leaked, said = capture.communicate()
+    assert leaked == ""
+    assert re.search(r"(?m)^0 packets captured", said)
