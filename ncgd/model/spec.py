@@ -183,9 +183,9 @@ class Intent:
     tunnels: dict[str, Tunnel] = field(default_factory=dict)
     peers: dict[str, Peer] = field(default_factory=dict)
     manifests: Mapping[ObjectRef, Mapping[str, Any]] = field(default_factory=dict)
-    """``spec`` of every tunnel, peer and gateway in force, as the user wrote it."""
+    """``spec`` of every tunnel, peer and gateway, as the user wrote it last."""
     findings: tuple[Finding, ...] = ()
     """Errors name what is not in force (the last good state is); warnings what is."""
     is_complete: bool = True
-    """False: something is wanted that cannot be read and has no last good state (a broken file right after a
-    start). What runs without being named here may well be wanted: do not remove it."""
+    """False: since the start, something is wanted that cannot be taken in force and has no last good state. What runs
+    without being named here may well be wanted: do not remove it."""

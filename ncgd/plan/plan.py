@@ -8,6 +8,7 @@ from ncgd.decision.sas import plan_sas
 from ncgd.decision.world import Rows, World, observed_links
 from ncgd.model.delta import Delta, diff
 from ncgd.model.fib import RouteChange
+from ncgd.model.spec import Intent
 from ncgd.plan.gates import closed, may_remove_routes
 from ncgd.plan.order import BOTTOM_UP, WITHDRAWN_FIRST
 
@@ -46,9 +47,9 @@ def make_plan(world: World, desired: Desired) -> Plan:
             deltas[table] = plan_sas(world, desired)
         elif table != "routes":
             deltas[table] = _due(table, diff(desired.tables[table], observed(table, world)), world)
-    is_complete = world.intent is not None and world.intent.is_complete
-    if not is_complete:  # what is not named may well be wanted: it only could not be read
-        deltas = {table: Delta(set=delta.set) for table, delta in deltas.items()}
+    intent = world.intent or Intent(is_complete=False)
+    if not intent.is_complete:
+        deltas = {table: _without_unexplained(table, delta, intent) for table, delta in deltas.items()}
     steps: list[Step | RouteStep] = []
     withdrawn = deltas.get(WITHDRAWN_FIRST, Delta())
     if withdrawn.remove:
@@ -58,7 +59,7 @@ def make_plan(world: World, desired: Desired) -> Plan:
         retry = world.retries.get(("routes", ""))
         if retry is None or retry.due <= world.now:
             world.routes.retry_failed()
-        change = world.routes.change(may_remove=is_complete and may_remove_routes(world))
+        change = world.routes.change(may_remove=intent.is_complete and may_remove_routes(world))
     for table in BOTTOM_UP:
         if table == "routes" and change:
             steps.append(RouteStep(change))
@@ -70,6 +71,12 @@ def make_plan(world: World, desired: Desired) -> Plan:
         if table != WITHDRAWN_FIRST and table in deltas and deltas[table].remove
     )
     return Plan(steps=tuple(steps), held=held)
+
+
+def _without_unexplained(table: str, delta: Delta[object, object], intent: Intent) -> Delta[object, object]:
+    """Without removals: what is not named may well be wanted, it only could not be read. A named peer may go."""
+    named = frozenset(key for key in delta.remove if table == WITHDRAWN_FIRST and key in intent.peers)
+    return Delta(set=delta.set, remove=named)
 
 
 def observed(table: str, world: World) -> Rows:

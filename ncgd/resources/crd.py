@@ -1,0 +1,118 @@
+"""The CustomResourceDefinitions, generated from the wire shapes: ``python -m ncgd.resources.crd config/crd``."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ncgd.resources.schema import PRESERVE, Schema, structural_schema
+from ncgd.resources.v1alpha1 import GROUP, KINDS, VERSION
+
+_HEADER = "# Generated from ncgd/resources/v1alpha1.py by: python -m ncgd.resources.crd config/crd\n"
+_AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Face:
+    """How a kind is named and listed: columns are name, type, path."""
+
+    plural: str
+    short: str
+    columns: tuple[tuple[str, str, str], ...]
+
+
+_FACES = {
+    "OverlayVPNTunnel": _Face(
+        "overlayvpntunnels",
+        "ovt",
+        (
+            ("Status", "string", ".status.Status"),
+            ("Peer", "string", ".spec.peer.publicIP"),
+            ("Local", "string", ".spec.localTunnelIP"),
+        ),
+    ),
+    "OverlayBGPPeer": _Face(
+        "overlaybgppeers",
+        "obp",
+        (
+            ("Status", "string", ".status.Status"),
+            ("Tunnel", "string", ".spec.vpnTunnel"),
+            ("Local ASN", "integer", ".spec.localASN"),
+            ("Peer IP", "string", ".spec.peerIP"),
+            ("Peer ASN", "integer", ".spec.peerASN"),
+        ),
+    ),
+    "NetworkConnectivityGateway": _Face(
+        "networkconnectivitygateways",
+        "ncg",
+        (
+            ("Status", "string", ".status.Status"),
+            ("Node", "string", ".status.CurrNode"),
+            ("Reported", "date", ".status.LastReportTime"),
+        ),
+    ),
+}
+
+
+def definition(kind: str) -> dict[str, Any]:
+    """The CustomResourceDefinition (``apiextensions.k8s.io/v1``) of one of our kinds."""
+    face = _FACES[kind]
+    columns = [{"name": name, "type": form, "jsonPath": path} for name, form, path in face.columns]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{face.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": face.plural,
+                "singular": kind.lower(),
+                "shortNames": [face.short],
+                "categories": ["ncgd"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [*columns, _AGE],
+                    "schema": {"openAPIV3Schema": _object_schema(kind)},
+                }
+            ],
+        },
+    }
+
+
+def text(kind: str) -> str:
+    """The definition as YAML, the content of ``config/crd/<plural>.yaml``."""
+    return _HEADER + yaml.dump(definition(kind), Dumper=yaml.SafeDumper, sort_keys=False, width=110, allow_unicode=True)
+
+
+def write(folder: Path) -> list[Path]:
+    """Write every definition into a folder and return the files."""
+    paths = [folder / f"{_FACES[kind].plural}.yaml" for kind in KINDS]
+    for kind, path in zip(KINDS, paths, strict=True):
+        path.write_text(text(kind))
+    return paths
+
+
+def _object_schema(kind: str) -> Schema:
+    schema = structural_schema(KINDS[kind])
+    # An API server checks metadata itself and allows no rules on it here.
+    schema["properties"]["metadata"] = {"type": "object"}
+    schema["properties"]["status"][PRESERVE] = True
+    schema["required"] = [name for name in schema["required"] if name == "spec"]
+    if not schema["required"]:
+        del schema["required"]
+    return schema
+
+
+if __name__ == "__main__":
+    for written in write(Path(sys.argv[1])):
+        sys.stdout.write(f"{written}\n")
