@@ -1,0 +1,1 @@
+"""The kernel's tables over netlink: links, addresses, sysctls, next hops, routes. See README.md."""

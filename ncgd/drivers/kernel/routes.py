@@ -1,0 +1,84 @@
+"""Routes by nexthop id and their ``unreachable`` backstops: table main, protocol 157."""
+
+import errno
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from ncgd.drivers.kernel import codec
+from ncgd.drivers.kernel.parse import RouteRows
+from ncgd.drivers.kernel.transport import BATCH, NetlinkSocket
+from ncgd.model.delta import Outcome
+from ncgd.model.event import RoutesRead
+from ncgd.model.fib import RouteChange
+from ncgd.model.prefix import Prefix, text
+
+_Pack = Callable[[int, Prefix], bytes]
+
+
+class Routes:
+    """The one table that is never diffed whole: changes come as edits and cost what they change."""
+
+    def __init__(self, writes: NetlinkSocket, reads: NetlinkSocket) -> None:
+        self._writes = writes
+        self._reads = reads
+        self._revision = 0
+        """Odd while a batch is under way."""
+
+    async def program(self, change: RouteChange) -> Outcome[Prefix]:
+        """Install, re-point and uninstall; failures by prefix, in the kernel's words.
+
+        A prefix is never without its backstop while its route comes or goes, and a route that is already there
+        is swapped in one step. What is gone already counts as uninstalled. Raises DriverError.
+        """
+        failed: dict[Prefix, str] = {}
+        routes, backstops = change.routes, change.backstops
+
+        def set_route(sequence: int, prefix: Prefix) -> bytes:
+            return codec.set_route(sequence, prefix, routes[prefix] or 0)
+
+        steps: tuple[tuple[str, _Pack, Iterable[Prefix]], ...] = (
+            ("install the backstop of", codec.set_backstop, (p for p, wanted in backstops.items() if wanted)),
+            ("install", set_route, (p for p, group in routes.items() if group is not None)),
+            ("uninstall", codec.delete_route, (p for p, group in routes.items() if group is None)),
+            (
+                "uninstall the backstop of",
+                codec.delete_backstop,
+                (p for p, wanted in backstops.items() if not wanted),
+            ),
+        )
+        for verb, pack, prefixes in steps:
+            await self._send(verb, pack, prefixes, failed)
+        return Outcome(failed)
+
+    async def read(self) -> RoutesRead:
+        """All our rows of table main. Raises DriverError.
+
+        Read again when :meth:`program` wrote meanwhile, so that a row in flight is not taken for drift; while it
+        writes without pause, what was seen last is returned.
+        """
+        for _ in range(3):
+            revision = self._revision
+            rows = await self._dump()
+            if revision == self._revision and revision % 2 == 0:
+                break
+        return RoutesRead(routes=rows.routes, backstops=frozenset(rows.backstops))
+
+    async def _send(self, verb: str, pack: _Pack, prefixes: Iterable[Prefix], failed: dict[Prefix, str]) -> None:
+        rest = iter(prefixes)
+        while batch := list(islice(rest, BATCH)):
+            messages = [pack(index, prefix) for index, prefix in enumerate(batch)]
+            self._revision += 1
+            try:
+                refused = await self._writes.send(messages)
+            finally:
+                self._revision += 1
+            for index, why in refused.items():
+                if why.errno == errno.ESRCH and pack in (codec.delete_route, codec.delete_backstop):
+                    continue
+                failed[batch[index]] = f"cannot {verb} {text(batch[index])} in table main: {why}"
+
+    async def _dump(self) -> RouteRows:
+        one, other = [await self._reads.dump(codec.get_routes(version), RouteRows) for version in (4, 6)]
+        one.routes.update(other.routes)
+        one.backstops.update(other.backstops)
+        return one

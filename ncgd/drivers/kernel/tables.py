@@ -1,0 +1,58 @@
+"""The kernel driver as the daemon sees it: four small tables, the routes, and a source of events."""
+
+from ncgd.drivers.kernel import interfaces
+from ncgd.drivers.kernel.addresses import Addresses
+from ncgd.drivers.kernel.links import Links
+from ncgd.drivers.kernel.nexthops import Nexthops
+from ncgd.drivers.kernel.routes import Routes
+from ncgd.drivers.kernel.sysctls import Sysctls
+from ncgd.drivers.kernel.transport import NetlinkSocket
+from ncgd.drivers.kernel.watch import Watch
+from ncgd.drivers.port import Post
+from ncgd.model.delta import Outcome
+from ncgd.model.event import InterfacesRead, NexthopsRead, RoutesRead
+from ncgd.model.fib import RouteChange
+from ncgd.model.prefix import Prefix
+
+
+class Kernel:
+    """All of the kernel that ncgd owns something in; of the network namespace in which it is used first.
+
+    ``links``, ``addresses``, ``sysctls`` and ``nexthops`` are OwnedTables. ``reread_seconds`` is how long a route that
+    somebody else changed may stay unnoticed, with tables of up to some 40 000 routes (``watch.py``).
+    """
+
+    def __init__(self, post: Post, reread_seconds: float = 30.0) -> None:
+        # Failover has a socket to itself: it never waits behind a full table or a dump.
+        self._failover, self._bulk, self._reads, self._route_reads = (NetlinkSocket() for _ in range(4))
+        self.links = Links(self._reads)
+        self.addresses = Addresses(self._reads)
+        self.sysctls = Sysctls()
+        self.nexthops = Nexthops(self._failover, self._reads)
+        self._routes = Routes(self._bulk, self._route_reads)
+        self._watch = Watch(post, self.read_interfaces, self.read_nexthops, self.read_routes, reread_seconds)
+
+    async def program(self, change: RouteChange) -> Outcome[Prefix]:
+        """Install, re-point and uninstall routes and backstops; failures by prefix. Raises DriverError."""
+        return await self._routes.program(change)
+
+    async def read_interfaces(self) -> InterfacesRead:
+        """All interfaces. Raises DriverError."""
+        return await interfaces.read(self._reads)
+
+    async def read_nexthops(self) -> NexthopsRead:
+        """All our nexthop objects. Raises DriverError."""
+        return await self.nexthops.read()
+
+    async def read_routes(self) -> RoutesRead:
+        """All our routes and backstops of table main. Raises DriverError."""
+        return await self._routes.read()
+
+    async def run(self) -> None:
+        """Post InterfacesRead, NexthopsRead and RoutesRead, then each anew as it changes; ends when cancelled."""
+        await self._watch.run()
+
+    def close(self) -> None:
+        """Close the sockets; what the kernel holds stays."""
+        for connection in (self._failover, self._bulk, self._reads, self._route_reads):
+            connection.close()

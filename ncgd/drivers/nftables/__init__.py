@@ -1,0 +1,1 @@
+"""ncgd's own nftables table. See README.md."""
