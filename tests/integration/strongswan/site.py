@@ -4,6 +4,7 @@ The peers are configured by hand-written messages over the ``vici`` package's ow
 """
 
 import asyncio
+import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +16,13 @@ from typing import Any, TypeVar
 
 import vici
 
-from ncgd.drivers.strongswan.charon import Installation, Launch, find_installation, launch, tun_interface
+from ncgd.drivers.strongswan.charon import (
+    Installation,
+    find_installation,
+    launch,
+    socket_path,
+    tun_interface,
+)
 from ncgd.drivers.strongswan.driver import Strongswan
 from ncgd.model.delta import Delta
 from ncgd.model.event import CharonUp, Event, SasRead
@@ -52,7 +59,7 @@ class Watch:
     async def until(self, probe: Callable[[], T], what: str, seconds: float = 20.0) -> T:
         """Wait for events until ``probe`` is true; AssertionError after the deadline."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds * float(os.environ.get("NCGD_TIME_SCALE", "1"))):
                 while not (value := probe()):
                     self._arrived.clear()
                     await self._arrived.wait()
@@ -77,28 +84,29 @@ class Watch:
 class Daemon:
     """A charon of the test, how it was started, and what is to be closed with the test."""
 
-    launch: Launch
+    charon: Charon
+    directory: Path
     process: "subprocess.Popen[str]"
     cleanup: ExitStack
 
     def session(self) -> Any:
         """A session of the vici package, for what the test does behind the driver's back."""
         connection = self.cleanup.enter_context(socket.socket(socket.AF_UNIX))
-        until(lambda: connection.connect_ex(str(self.launch.socket)) == 0, what=f"VICI of {self.launch.charon.name}")
+        until(lambda: connection.connect_ex(str(socket_path(self.directory))) == 0, what=f"VICI of {self.charon.name}")
         return vici.Session(connection)
-
-    def log(self) -> str:
-        return self.launch.log.read_text(errors="replace") if self.launch.log.exists() else ""
 
 
 def start(space: Namespace, charon: Charon, installation: Installation, directory: Path, cleanup: ExitStack) -> Daemon:
     """Start a charon in a namespace as a supervisor would."""
     plan = launch(charon, installation, directory)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in plan.directories:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for file in plan.files:
         file.path.touch(file.mode)
         file.path.write_text(file.text)
-    return Daemon(plan, space.start(*plan.argv, env=dict(plan.environment), log=directory / "output"), cleanup)
+    return Daemon(
+        charon, directory, space.start(*plan.argv, env=dict(plan.environment), log=directory / "output"), cleanup
+    )
 
 
 class Peer:
@@ -167,7 +175,17 @@ class Site:
         self.charons[name] = start(self.space, charon, self.installation, self.directory / name, self.cleanup)
         return self.charons[name]
 
+    def replace_peer(self, number: int) -> None:
+        """Kill a peer's charon without a word and start another in its place."""
+        peer = self.peers.pop(number)
+        peer.daemon.process.kill()
+        peer.daemon.process.wait()
+        if self.is_kernel:
+            peer.space.ip(f"link del {peer.device}")
+        self.add_peer(number, peer.space)
+
     def add_peer(self, number: int, space: Namespace) -> None:
+        """Start a peer's charon with its device, and load it."""
         daemon = start(
             space, Charon(name="peer", mode=self.mode), self.installation, self.directory / space.name, self.cleanup
         )
@@ -200,7 +218,7 @@ class Site:
     def driver(self, watch: Watch, number: int, **settings: float) -> Strongswan:
         """A driver for the charon of a tunnel."""
         name = self.charon_name(number)
-        return Strongswan(name, self.directory / name / "charon.vici", self.vault, watch.post, **settings)
+        return Strongswan(name, socket_path(self.directory / name), self.vault, watch.post, **settings)
 
     def connection(self, number: int, **changes: Any) -> Connection:
         row = Connection(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ncgd.drivers.strongswan.charon import log_path
 from ncgd.model.delta import Delta
 from ncgd.model.event import CharonUp, IkeFailed
 from tests.integration.strongswan.site import Site, Watch, bring_up, running
@@ -58,11 +59,11 @@ def test_an_identity_that_the_peer_does_not_expect(gateway: Site) -> None:
 
 
 def test_a_peer_with_another_identity(gateway: Site) -> None:
+    # IKEv1 only: an IKEv2 initiator names whom it wants, and such a peer refuses (AuthenticationFailed).
     other = {"auth": "psk", "id": "192.0.2.77"}
-    gateway.peers[0].load(gateway.psks[0], is_kernel=gateway.is_kernel, local=other)
-    # A responder that holds the name we ask for is the rule (RFC 7296 §3.5); this one insists on its own.
-    message = failure(gateway, "AuthenticationFailed")
-    assert "identity" in message
+    gateway.peers[0].load(gateway.psks[0], is_kernel=gateway.is_kernel, version="1", local=other)
+    message = failure(gateway, "IdentityMismatch", version=1, ike_proposals=LEGACY, esp_proposals=LEGACY)
+    assert "192.0.2.77" in message
 
 
 def test_traffic_selectors_that_do_not_meet(gateway: Site) -> None:
@@ -109,8 +110,8 @@ def test_a_key_of_any_bytes_arrives_exact_and_is_written_nowhere(gateway: Site) 
         async with running(driver):
             await bring_up(gateway, watch, driver, 0)
         charon = gateway.charons[gateway.charon_name(0)]
-        files = [path for path in charon.launch.directory.rglob("*") if path.is_file()]
-        assert charon.launch.log in files
+        files = [path for path in charon.directory.rglob("*") if path.is_file()]
+        assert log_path(charon.directory) in files
         process = Path(f"/proc/{charon.process.pid}")
         written = [path.read_bytes() for path in (*files, process / "cmdline", process / "environ")]
         written.append(repr((watch.events, driver.__dict__)).encode())

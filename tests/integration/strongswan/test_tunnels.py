@@ -143,6 +143,20 @@ def test_a_tunnel_that_the_peer_deletes_comes_back_without_us(gateway: Site) -> 
     asyncio.run(scenario())
 
 
+def test_a_tunnel_whose_peer_is_replaced_comes_back_without_us(gateway: Site) -> None:
+    async def scenario() -> None:
+        watch = Watch()
+        driver = gateway.driver(watch, 0)
+        async with running(driver):
+            before = await bring_up(gateway, watch, driver, 0)
+            # The new charon knows nothing of the SA and says nothing to it: dead peer detection must notice.
+            await asyncio.to_thread(gateway.replace_peer, 0)
+            healed = await watch.installed("t0", besides=before.ike_id)
+            assert healed.digest == "d1"
+
+    asyncio.run(scenario())
+
+
 def test_a_removed_connection_takes_its_sas_along_and_no_others(gateway: Site) -> None:
     async def scenario() -> None:
         watch = Watch()
