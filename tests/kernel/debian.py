@@ -106,13 +106,17 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self._scratch.cleanup()
 
-    def newest_kernel(self) -> str:
-        """Give the version of the cloud kernel that the suite recommends, such as "6.1.0-40"."""
-        return self._kernels(self._apt("apt-cache", "depends", "-i", "linux-image-cloud-amd64"))[-1]
-
-    def kernel(self, prefix: str) -> str:
-        """Give the newest version of a cloud kernel that starts with `prefix`, such as "6.12"."""
-        return self._kernels(self._apt("apt-cache", "pkgnames", f"linux-image-{prefix}"))[-1]
+    def newest_kernel(self, version: str = "") -> str:
+        """Give the newest cloud kernel of a version ("6.1.0-40", "6.12"), or the one the suite recommends."""
+        if version:
+            found = self._apt("apt-cache", "pkgnames", f"linux-image-{version}")
+        else:
+            found = self._apt("apt-cache", "depends", "-i", "linux-image-cloud-amd64")
+        names: list[str] = re.findall(r"linux-image-(\d\S*)-cloud-amd64(?!\S)", found)
+        names = [name for name in names if re.match(rf"{re.escape(version)}\b", name)]
+        if not names:
+            raise SystemExit(f"no cloud-amd64 kernel {version} in {', '.join(self._suites)} on the mirror")
+        return max(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
 
     def extract(self, package: str, into: Path) -> None:
         """Unpack a package's files into a folder, without installing it."""
@@ -123,12 +127,6 @@ class Archive:
 
     def _apt(self, *argv: str, folder: Path | None = None) -> str:
         return _output(*argv, env=self._environment, cwd=folder)
-
-    def _kernels(self, text: str) -> list[str]:
-        names = set(re.findall(r"linux-image-(\d\S*)-cloud-amd64(?!\S)", text))
-        if not names:
-            raise SystemExit(f"the mirror has no such cloud-amd64 kernel in {', '.join(self._suites)}")
-        return sorted(names, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
 
 
 def _output(*argv: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:

@@ -69,14 +69,13 @@ def kernel(wanted: str) -> Kernel:
     """Give Debian's cloud kernel of a suite ("trixie") or of a version or its start ("6.1.0-40", "6.12")."""
     newest = cache() / f"newest-kernel-{wanted}"
     if newest.exists() and time.time() - newest.stat().st_mtime < SUITE_CURRENT_FOR:
-        version = newest.read_text()
-        folder = _kernel_folder(version)
-        if folder.exists():
-            os.utime(folder)
-            return Kernel(version=version, folder=folder)
+        known = Kernel(version=newest.read_text(), folder=_kernel_folder(newest.read_text()))
+        if known.folder.exists():
+            os.utime(known.folder)
+            return known
     by_version = wanted[0].isdigit()
     with debian.Archive(*(debian.KERNEL_SUITES if by_version else (wanted,))) as archive:
-        version = archive.kernel(wanted) if by_version else archive.newest_kernel()
+        version = archive.newest_kernel(wanted if by_version else "")
         with _built_once(_kernel_folder(version)) as (building, scratch):
             if building:
                 building.mkdir()
