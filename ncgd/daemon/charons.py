@@ -1,11 +1,11 @@
 """One strongSwan driver per charon, and the tables that route rows to the charon they belong to."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from ncgd.drivers.port import OwnedTable
-from ncgd.errors import Unavailable
+from ncgd.errors import DriverError
 from ncgd.model.delta import Delta, Outcome
 from ncgd.model.ike import Charon, Connection, Credential, StaleSa
 
@@ -48,12 +48,14 @@ class Charons:
                 self._tasks[row.name] = self._group.create_task(driver.run(), name=f"vici {row.name}")
         return Outcome()
 
+    @property
+    def names(self) -> list[str]:
+        """The charons that should run, sorted."""
+        return sorted(self._drivers)
+
     def driver(self, name: str) -> CharonDriver:
-        """The driver of a charon. Raises Unavailable when there is none."""
-        try:
-            return self._drivers[name]
-        except KeyError:
-            raise Unavailable(f"there is no charon {name!r}") from None
+        """The driver of a charon in ``names``."""
+        return self._drivers[name]
 
 
 class RoutedTable:
@@ -68,29 +70,33 @@ class RoutedTable:
     async def write(self, delta: Delta[object, object]) -> Outcome[object]:
         """Split the delta by charon and write each part; one charon's failure leaves the others alone."""
         failed: dict[object, str] = {}
-        for name in self._charons_of(delta):
+        for name in self._charons.names:
             part = Delta(
                 set={key: row for key, row in delta.set.items() if _charon_of(row) == name},
-                remove=frozenset(key for key in delta.remove if self._holder(key) == name),
+                remove=frozenset(key for key in delta.remove if self._may_hold(name, key)),
             )
+            if not part:
+                continue
             try:
                 outcome = await self._select(self._charons.driver(name)).write(part)
-            except Unavailable as error:
-                # Rows in a charon that is gone are gone with it.
-                failed |= dict.fromkeys(part.set, str(error))
+            except DriverError as error:
+                failed |= dict.fromkeys([*part.set, *part.remove], str(error))
                 continue
             failed |= outcome.failed
             self._holders |= dict.fromkeys(part.set, name)
-        for key in delta.remove:
+        failed |= {
+            key: f"there is no charon {_charon_of(row)!r}" for key, row in delta.set.items() if self._is_lost(row)
+        }
+        for key in delta.remove - failed.keys():
             self._holders.pop(key, None)
         return Outcome(failed=failed)
 
-    def _charons_of(self, delta: Delta[object, object]) -> Iterable[str]:
-        names = {_charon_of(row) for row in delta.set.values()} | {self._holder(key) for key in delta.remove}
-        return sorted(name for name in names if name)
+    def _is_lost(self, row: object) -> bool:
+        return _charon_of(row) not in self._charons.names
 
-    def _holder(self, key: object) -> str:
-        return key.charon if isinstance(key, StaleSa) else self._holders.get(key, "")
+    def _may_hold(self, charon: str, key: object) -> bool:
+        """A row of an earlier run may be in any charon; removing what is not there does no harm."""
+        return charon == (key.charon if isinstance(key, StaleSa) else self._holders.get(key, charon))
 
 
 def _charon_of(row: object) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from ncgd.drivers.port import Post
 from ncgd.errors import DriverError, NcgdError, Unavailable
 from ncgd.model.delta import Delta, Outcome
-from ncgd.model.event import ProcessChanged
+from ncgd.model.event import ProcessChanged, ProcessesRead
 from ncgd.model.process import Launch
 
 log = logging.getLogger("ncgd.supervise")
@@ -28,6 +28,7 @@ FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 30.0
 STOP_SECONDS = 5.0
 KEPT_LOG_BYTES = 4 << 20
+_RECORD = ".process.json"
 
 
 class Process:
@@ -76,7 +77,9 @@ class Supervisor:
         self._group = asyncio.TaskGroup()
 
     async def run(self) -> None:
-        """Supervise until cancelled; the programs live on."""
+        """Tell what an earlier ncgd left running, then supervise until cancelled; the programs live on."""
+        names = (path.name.removesuffix(_RECORD) for path in self._run_dir.glob(f"*{_RECORD}"))
+        self._post(ProcessesRead(names=frozenset(name for name in names if self._recorded(name))))
         async with self._group:
             await asyncio.Event().wait()
 
@@ -133,6 +136,8 @@ class Supervisor:
         for directory in launch.directories:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for file in launch.files:
+            if file.is_seed and file.path.exists():
+                continue
             _write(file.path, file.text, file.mode)
         output = self._run_dir / f"{name}.log"
         if output.exists() and output.stat().st_size > KEPT_LOG_BYTES:
@@ -171,7 +176,7 @@ class Supervisor:
         return (process, str(record["launch"])) if process.started == record["started"] else None
 
     def _record(self, name: str) -> Path:
-        return self._run_dir / f"{name}.process.json"
+        return self._run_dir / f"{name}{_RECORD}"
 
 
 async def _end(process: Process) -> None:
@@ -202,7 +207,8 @@ def _start_time(pid: int, *, may_be_dead: bool) -> int:
 
 
 def _digest(launch: Launch) -> str:
-    text = json.dumps([launch.argv, sorted(launch.environment.items()), [(str(f.path), f.text) for f in launch.files]])
+    files = [(str(file.path), file.text) for file in launch.files if not file.is_seed]
+    text = json.dumps([launch.argv, sorted(launch.environment.items()), files])
     return sha256(text.encode()).hexdigest()[:16]
 
 

@@ -1,6 +1,7 @@
 """Who is connected to whom: the only module that names concrete drivers and sources."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import cast
@@ -14,8 +15,8 @@ from ncgd.daemon.settings import Settings
 from ncgd.daemon.supervise import Supervisor
 from ncgd.drivers.exabgp import speaker
 from ncgd.drivers.exabgp.driver import Exabgp
-from ncgd.drivers.kernel.driver import Kernel
 from ncgd.drivers.kernel.probe import probe
+from ncgd.drivers.kernel.tables import Kernel
 from ncgd.drivers.nftables.tables import MssClampTable
 from ncgd.drivers.port import OwnedTable
 from ncgd.drivers.strongswan import charon as charon_program
@@ -70,7 +71,8 @@ async def run(settings: Settings) -> None:
     async def probe_once() -> None:
         mailbox.post(CapabilityProbed(capability=await asyncio.to_thread(probe)))
 
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as at_end:
+        at_end.callback(kernel.close)
         jobs = [("probe", probe_once()), ("kernel", kernel.run()), ("exabgp", bgp.run()), ("files", source.run())]
         jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run())]
         if supervisor is not None:

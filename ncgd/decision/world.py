@@ -105,6 +105,8 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return replace(world, intent=intent)
         case ev.CapabilityProbed(capability=capability):
             return replace(world, capability=capability)
+        case ev.ProcessesRead(names=names):
+            return replace(world, written={**world.written, "processes": dict.fromkeys(names)})
         case ev.ProcessChanged():
             view = ProcessView(is_running=event.is_running, pid=event.pid, reason=event.reason, restarts=event.restarts)
             return replace(world, processes={**world.processes, event.name: view})
@@ -129,11 +131,11 @@ def fold(world: World, event: ev.Event, now: float) -> World:
 
 def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev.IkeFailed | ev.TunFound) -> World:
     match event:
-        case ev.CharonUp(charon=name, version=version):
+        case ev.CharonUp(charon=name, version=version, tunnels=tunnels):
             before = world.charons.get(name, CharonView())
             view = replace(before, is_up=True, version=version, is_read=False, reason="")
             # A charon that just answered may be a new one that holds nothing: load everything again.
-            return _forget_held_by(replace(world, charons={**world.charons, name: view}), name)
+            return _unread_rows_of(replace(world, charons={**world.charons, name: view}), name, tunnels)
         case ev.CharonLost(charon=name, reason=reason):
             view = replace(world.charons.get(name, CharonView()), is_up=False, reason=reason)
             return replace(world, charons={**world.charons, name: view})
@@ -266,14 +268,17 @@ def _lost(session: Session, now: float, reason: str, graceful_seconds: float) ->
     )
 
 
-def _forget_held_by(world: World, charon: str) -> World:
-    kept: dict[str, Rows] = {}
+def _unread_rows_of(world: World, charon: str, tunnels: frozenset[str]) -> World:
+    """What a charon holds is known by name only: what is wanted is loaded again, what is not is removed."""
+    rows: dict[str, Rows] = {}
     for table in ("credentials", "connections"):
-        rows = world.written.get(table, {})
-        kept[table] = {
-            key: row for key, row in rows.items() if isinstance(row, Connection | Credential) and row.charon != charon
+        others = {
+            key: row
+            for key, row in world.written.get(table, {}).items()
+            if (row.charon if isinstance(row, Connection | Credential) else row) != charon
         }
-    return replace(world, written={**world.written, **kept})
+        rows[table] = {**dict.fromkeys(tunnels, charon), **others}
+    return replace(world, written={**world.written, **rows})
 
 
 def observed_links(world: World) -> dict[str, Link]:

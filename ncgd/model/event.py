@@ -55,6 +55,13 @@ class ProcessChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessesRead:
+    """Names of the programs that an earlier ncgd has left running, before any is supervised."""
+
+    names: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CharonUp:
     """VICI answers; nothing that this charon holds is known yet except its SAs, which follow."""
 
@@ -215,6 +222,7 @@ Event = (
     IntentRead
     | CapabilityProbed
     | ProcessChanged
+    | ProcessesRead
     | CharonUp
     | CharonLost
     | SasRead

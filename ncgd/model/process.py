@@ -12,6 +12,8 @@ class LaunchFile:
     path: Path
     text: str
     mode: int = 0o600
+    is_seed: bool = False
+    """Written only when there is none, and no part of what makes one launch differ from another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
