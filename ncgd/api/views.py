@@ -120,7 +120,6 @@ def tunnel_status(tunnel: TunnelReport, now: str) -> Json:
     return {
         "Status": tunnel.status,
         "LastReportTime": now,
-        "observedGeneration": tunnel.generation,
         "interface": tunnel.interface,
         "ike": tunnel.ike,
         "child": tunnel.child,
@@ -138,7 +137,6 @@ def peer_status(peer: PeerReport, now: str) -> Json:
     return {
         "Status": peer.status,
         "LastReportTime": now,
-        "observedGeneration": peer.generation,
         "state": peer.state,
         "uptimeSeconds": peer.uptime_seconds,
         "advertised": [{"prefix": prefix, "med": med} for prefix, med in peer.advertised],
@@ -161,6 +159,7 @@ def _object(ref: ObjectRef, generation: int, specs: Mapping[str, Mapping[str, An
     metadata: Json = {"name": ref.name, "namespace": ref.namespace}
     if generation:
         metadata["generation"] = generation
+        state = {**state, "observedGeneration": generation}
     spec = specs.get(str(ref))
     return {
         "apiVersion": API_VERSION,

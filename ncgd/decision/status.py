@@ -32,7 +32,7 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
     problems = find_problems(world, desired, tunnels, peers)
     gateway = intent.gateway
     return Report(
-        health=_health(tunnels, peers, problems, desired),
+        health=_health(tunnels, peers, problems, desired, is_settled="nexthops" not in held),
         gateway=gateway.ref,
         gateway_generation=gateway.generation,
         created=gateway.created,
@@ -51,8 +51,15 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
 
 
 def _health(
-    tunnels: Iterable[TunnelReport], peers: Iterable[PeerReport], problems: Iterable[Problem], desired: Desired
+    tunnels: Iterable[TunnelReport],
+    peers: Iterable[PeerReport],
+    problems: Iterable[Problem],
+    desired: Desired,
+    *,
+    is_settled: bool,
 ) -> Health:
+    if not is_settled:  # what runs may well carry traffic: it only has not been read yet
+        return Health.DEGRADED
     if not desired.usable:
         return Health.DOWN
     is_whole = all(tunnel.is_usable for tunnel in tunnels) and all(peer.status == ESTABLISHED for peer in peers)

@@ -162,7 +162,8 @@ def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World
     world = replace(world, interfaces=dict(interfaces))
     if not renewed:
         return world
-    # What belonged to a device went with it.
+    # What belonged to a device went with it: addresses and settings, and a userspace charon's SAs with its TUN.
+    dead = {charon for charon, tun in world.tuns.items() if tun in renewed}
     addresses = {
         key: row
         for key, row in world.written.get("addresses", {}).items()
@@ -173,7 +174,14 @@ def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World
         for key, row in world.written.get("sysctls", {}).items()
         if not any(f".{name}." in str(key) for name in renewed)
     }
-    return replace(world, written={**world.written, "addresses": addresses, "sysctls": sysctls})
+    return replace(
+        world,
+        tuns={charon: tun for charon, tun in world.tuns.items() if charon not in dead},
+        charons={
+            name: replace(view, sas={}, is_read=False) if name in dead else view for name, view in world.charons.items()
+        },
+        written={**world.written, "addresses": addresses, "sysctls": sysctls},
+    )
 
 
 def _fold_written(world: World, event: ev.TableWritten) -> World:

@@ -55,6 +55,9 @@ class AddressKey:
     interface: str
     address: IPAddress
 
+    def __str__(self) -> str:
+        return f"{self.address} on {self.interface}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:

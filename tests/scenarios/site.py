@@ -179,6 +179,9 @@ class Site:
 
     def _write_links(self, rows: Mapping[str, Link], removed: frozenset[str]) -> None:
         for name, link in rows.items():
+            if name in self.interfaces:
+                self.interfaces[name] = replace(self.interfaces[name], mtu=link.mtu)
+                continue
             self._indexes += 1
             self.interfaces[name] = Interface(
                 index=self._indexes, name=name, kind="xfrm", mtu=link.mtu, is_up=True, if_id=link.if_id

@@ -8,7 +8,7 @@ import pytest
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.fib import is_our_nexthop
-from ncgd.model.ike import DataplaneMode
+from ncgd.model.ike import DataplaneMode, SaState, TunnelSa
 from ncgd.model.report import Health
 from ncgd.model.spec import DataplaneChoice, Intent, Mode
 from ncgd.plan.plan import RouteStep, Step
@@ -344,3 +344,37 @@ def test_advertises_its_prefixes_and_refuses_to_learn_them_back() -> None:
     assert set(site.routes) == {VPC}
     refused = next(p for p in site.report().peers if p.ref.name == "peer-1").refused
     assert refused == {"OwnPrefix": 1, "DefaultRoute": 1, "Martian": 1}
+
+
+def test_a_userspace_charon_that_dies_takes_its_sas_along_and_nothing_is_written_to_its_lost_device() -> None:
+    site = Site(ha_vpn(dataplane=DataplaneChoice.USERSPACE))
+    site.one_pass()
+    tun = replace(site.interfaces["eth0"], index=7, name="ipsec0", kind="tun", addresses=())
+    site.interfaces["ipsec0"] = tun
+    sa = TunnelSa(tunnel="tunnel-1", state=SaState.INSTALLED, ike_id="1")
+    site.tell(
+        ev.TunFound(charon="charon-tunnel-1", interface="ipsec0"),
+        ev.InterfacesRead(interfaces=dict(site.interfaces)),
+        ev.CharonUp(charon="charon-tunnel-1", version="5.9.8"),
+        ev.SasRead(charon="charon-tunnel-1", sas={"tunnel-1": sa}),
+    )
+    site.one_pass()
+    assert site.report().tunnels[0].status == "established"
+    del site.interfaces["ipsec0"]
+    site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
+    before = len(site.plans)
+    site.one_pass()
+    assert not {"links", "addresses", "sysctls"} & set(tables_of(site, before))
+    site.interfaces["ipsec0"] = replace(tun, index=8)
+    site.tell(
+        ev.InterfacesRead(interfaces=dict(site.interfaces)),
+        ev.TunFound(charon="charon-tunnel-1", interface="ipsec0"),
+    )
+    assert site.report().tunnels[0].status == "down"
+
+
+def test_a_picture_that_is_not_complete_yet_is_not_called_down() -> None:
+    site = healthy_site()
+    site.start(site.intent)
+    site.one_pass()
+    assert site.report().health == Health.DEGRADED
