@@ -20,6 +20,8 @@ Rows = Mapping[object, object]
 
 SPEAKER_GRACE_SECONDS = 120.0
 """How long sessions count as alive while our own speaker restarts: the restart time that we announce."""
+SPEAKER_RETURN_SECONDS = 5.0
+"""How soon after its return the speaker has told which sessions it has."""
 SETTLE_SECONDS = 30.0
 """After that long a new ncgd acts on what it knows, though a daemon has not answered yet."""
 
@@ -43,6 +45,8 @@ class SpeakerView:
     is_up: bool = False
     version: str = ""
     neighbors: frozenset[str] = frozenset()
+    since: float = 0.0
+    """When it came (back) up, by the loop's clock."""
     reason: str = ""
 
 
@@ -221,14 +225,8 @@ def _fold_bgp(world: World, event: ev.Event) -> World:
     rib = world.rib
     match event:
         case ev.SpeakerUp(version=version, neighbors=neighbors):
-            view = SpeakerView(is_up=True, version=version, neighbors=neighbors)
-            # Which sessions live on is told next; until then those that were up keep forwarding.
-            sessions = {
-                name: _lost(session, world.now, "the BGP speaker was restarted", SPEAKER_GRACE_SECONDS)
-                for name, session in world.sessions.items()
-            }
-            written = {**world.written, "neighbors": {}}
-            return replace(world, speaker=view, sessions=sessions, written=written)
+            view = SpeakerView(is_up=True, version=version, neighbors=neighbors, since=world.now)
+            return replace(world, speaker=view, written={**world.written, "neighbors": {}})
         case ev.SpeakerLost(reason=reason):
             return replace(world, speaker=replace(world.speaker, is_up=False, reason=reason))
         case ev.SessionUp(peer=peer, restart_seconds=restart, age_seconds=age):
@@ -242,7 +240,7 @@ def _fold_bgp(world: World, event: ev.Event) -> World:
         case ev.SessionDown(peer=peer, reason=reason, is_graceful=is_graceful):
             rib.mark_stale(peer)
             before = world.session(peer)
-            seconds = float(before.peer_restart_seconds or 0) if is_graceful else 0.0
+            seconds = _graceful_seconds(before, world) if is_graceful else 0.0
             return replace(world, sessions={**world.sessions, peer: _lost(before, world.now, reason, seconds)})
         case ev.PathsLearned(peer=peer, attributes=attributes, prefixes=prefixes):
             rib.learn(peer, attributes, prefixes)
@@ -261,6 +259,12 @@ def _fold_bgp(world: World, event: ev.Event) -> World:
         case _:
             pass
     return world
+
+
+def _graceful_seconds(session: Session, world: World) -> float:
+    """How long a session's paths stand (RFC 4724 §4.2). What ends as our speaker returns was ended by its restart."""
+    is_our_restart = world.now - world.speaker.since < SPEAKER_RETURN_SECONDS
+    return max(session.peer_restart_seconds or 0.0, SPEAKER_GRACE_SECONDS if is_our_restart else 0.0)
 
 
 def _lost(session: Session, now: float, reason: str, graceful_seconds: float) -> Session:

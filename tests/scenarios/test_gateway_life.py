@@ -126,7 +126,10 @@ def test_a_restarted_speaker_keeps_forwarding_until_its_sessions_are_back() -> N
     before = len(site.plans)
     site.tell(ev.SpeakerLost(reason="killed"))
     site.settle()
+    site.now += 10
     site.tell(ev.SpeakerUp(version="5.0.15"))
+    for name in ("peer-1", "peer-2"):
+        site.tell(ev.SessionDown(peer=name, reason="the speaker was started again", is_graceful=True))
     site.one_pass()
     assert site.carries(VPC) == BOTH
     assert "routes" not in tables_of(site, before)
@@ -135,8 +138,17 @@ def test_a_restarted_speaker_keeps_forwarding_until_its_sessions_are_back() -> N
     assert site.report().health == Health.HEALTHY
 
 
+def test_a_restarted_bridge_says_nothing_of_sessions_that_live_on() -> None:
+    site = healthy_site()
+    site.tell(ev.SpeakerLost(reason="bridge killed"))
+    site.tell(ev.SpeakerUp(version="5.0.15", neighbors=frozenset(site.neighbors)))
+    site.settle()
+    assert site.report().health == Health.HEALTHY
+
+
 def test_a_graceful_restart_of_the_peer_forwards_until_its_time_is_over() -> None:
     site = healthy_site()
+    site.now += 10
     for name in ("peer-1", "peer-2"):
         site.tell(ev.SessionDown(peer=name, reason="closed", is_graceful=True))
     site.settle()
