@@ -110,7 +110,9 @@ class Namespace:
 
 
 @contextmanager
-def veth(one: Namespace, one_name: str, one_address: str, other: Namespace, other_name: str, other_address: str) -> Iterator[None]:
+def veth(
+    one: Namespace, one_name: str, one_address: str, other: Namespace, other_name: str, other_address: str
+) -> Iterator[None]:
     """A veth pair between two namespaces, addressed and up; removed with them."""
     one.ip(f"link add {one_name} type veth peer name {other_name} netns {other.name}")
     for space, name, address in ((one, one_name, one_address), (other, other_name, other_address)):

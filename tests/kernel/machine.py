@@ -123,15 +123,11 @@ def _boot(accelerator: Accelerator, kernel: Kernel, disks: dict[str, Path], seco
     if started is None:
         return None
     status = re.search(rb"NCGD-GUEST exit=(\d+)", text)
-    return Outcome(
-        status=int(status[1]) if status else None, boot=started - begun, run=time.monotonic() - started
-    )
+    return Outcome(status=int(status[1]) if status else None, boot=started - begun, run=time.monotonic() - started)
 
 
 @contextmanager
-def _qemu(
-    accelerator: Accelerator, kernel: Kernel, disks: dict[str, Path]
-) -> "Iterator[subprocess.Popen[bytes]]":
+def _qemu(accelerator: Accelerator, kernel: Kernel, disks: dict[str, Path]) -> "Iterator[subprocess.Popen[bytes]]":
     """Give a running QEMU whose standard output is the guest's console; gone afterwards."""
     options = [*accelerator.options, *shlex.split(BOARD), "-append", APPEND]
     options += ["-kernel", str(kernel.folder / "vmlinuz"), "-initrd", str(kernel.folder / "initrd")]

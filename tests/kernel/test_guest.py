@@ -10,9 +10,7 @@ from tests.integration.netns import Namespace, until, veth
 
 pytestmark = [pytest.mark.root, pytest.mark.kernel_esp]
 
-CHARON = (
-    "mount -t tmpfs tmpfs /run && exec /usr/lib/ipsec/charon"  # two charons need two /run for their pid files
-)
+CHARON = "mount -t tmpfs tmpfs /run && exec /usr/lib/ipsec/charon"  # two charons need two /run for their pid files
 STRONGSWAN_CONF = """
 charon {{
   load = random nonce openssl kdf pem pkcs1 x509 kernel-netlink socket-default vici

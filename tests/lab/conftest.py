@@ -1,56 +1,137 @@
 """The lab, up for as long as a module's tests run. They run in order on one lab: what one breaks must heal."""
 
-import json
+import importlib.util
+import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+from ncgd.lab import gateway, install, processes
+from tests.integration.netns import until
+
+PROGRAMS = {
+    "charon": r"^\S*/charon ",
+    "exabgp": r"^\S*python\S* .*/exabgp/repaired\.py ",
+    "bridge": r"^\S*python\S* .*/exabgp/bridge\.py ",
+    "ncgd": r"^\S*python\S* \S*/bin/ncgd ",
+}
+"""Command lines of what runs in gw."""
 
 
 class Lab:
     """Drives ``python3 -m ncgd.lab`` as a person would."""
 
     up_output = ""
+    _options: tuple[str, ...] = ()
 
     def command(self, *arguments: str, seconds: float = 110) -> "subprocess.CompletedProcess[str]":
         argv = [sys.executable, "-m", "ncgd.lab", *arguments]
-        return subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, timeout=seconds, check=False)
+        return subprocess.run(argv, cwd=install.CHECKOUT, capture_output=True, text=True, timeout=seconds, check=False)
+
+    def up(self, *options: str) -> None:
+        self._options = options
+        self.up_output = self.prove()
+
+    def prove(self) -> str:
+        """`up` with the options of the first time: what it prints, once it proved all it proves."""
+        up = self.command("up", *self._options)
+        assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
+        return up.stdout
 
     def run(self, node: str, *argv: str) -> "subprocess.CompletedProcess[str]":
         return self.command("exec", node, "--", *argv)
 
     def status(self) -> dict[str, Any]:
-        ncgctl = [str(Path(sys.executable).with_name("ncgctl")), "--socket", "/run/ncgd-lab/gw/ncgd.sock"]
-        answer = subprocess.run([*ncgctl, "status", "-o", "json"], capture_output=True, text=True, check=False).stdout
-        return json.loads(answer) if answer.startswith("{") else {}
+        return gateway.status()
 
-    def processes(self, node: str, name: str) -> set[int]:
-        """Ids of the node's processes whose command line begins with a program, or a script, of that name."""
-        listed = subprocess.run(["ip", "netns", "pids", f"ncgd-{node}"], capture_output=True, text=True, check=False)
-        return {pid for pid in map(int, listed.stdout.split()) if name in _program(pid)}
+    def processes(self, program: str) -> set[int]:
+        """Ids of the processes in gw that run one of PROGRAMS."""
+        return {pid for pid in processes.in_nodes()["gw"] if re.search(PROGRAMS[program], _command_line(pid))}
 
 
-def _program(pid: int) -> list[str]:
+def _command_line(pid: int) -> str:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
-        return []
-    return [Path(word).name for word in words[:2]]
+        return ""
+
+
+_GATEWAY, _CLOUD = r"203\.0\.113\.10", r"198\.51\.100\.1[12]"
+IKE_OR_ESP = re.compile(
+    rf" IP ({_GATEWAY}\.\d+ > {_CLOUD}\.(500|4500)|{_CLOUD}\.(500|4500) > {_GATEWAY}\.\d+): "
+    rf"| IP ({_GATEWAY} > {_CLOUD}|{_CLOUD} > {_GATEWAY}): ESP\("
+)
+"""A line of tcpdump -n that shows IKE, ESP in UDP or ESP between the gateway's public address and the cloud."""
+
+
+@contextmanager
+def captured() -> Iterator[list[str]]:
+    """Every IPv4 packet in `internet`, a line each; the list is filled when the block ends."""
+    argv = ["ip", "netns", "exec", "ncgd-internet", "tcpdump", "-nlU", "--immediate-mode", "-i", "any", "ip"]
+    lines: list[str] = []
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as capture:
+        try:
+            assert capture.stderr is not None
+            while "listening on" not in capture.stderr.readline():
+                assert capture.poll() is None
+            yield lines
+        finally:
+            capture.terminate()
+            lines += [line for line in capture.communicate()[0].splitlines() if line]
+
+
+def assert_only_ike_and_esp_crosses(lab: Lab) -> None:
+    """Capture while the proofs of `up` run once more and pings go that need nearly the whole MTU."""
+    with captured() as seen:
+        lab.prove()
+        assert lab.run("pod", "ping", "-c", "20", "-i", "0.05", "-s", "1300", "10.128.0.10").returncode == 0
+    assert len(seen) > 40
+    assert [line for line in seen if not IKE_OR_ESP.search(line)] == []
+
+
+def assert_comes_back(lab: Lab, program: str) -> None:
+    """Kill every process of a program in gw: within 10 s it runs again and the gateway is Healthy."""
+    before = lab.processes(program)
+    assert before, f"no {program} runs in gw"
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+
+    def healed() -> bool:
+        now = lab.processes(program)
+        return bool(now) and not now & before and lab.status().get("status") == "Healthy"
+
+    until(healed, 10, f"{program} back and the gateway Healthy")
+    lab.prove()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment_without_network() -> None:
+    """In the kernel guest this Python has every package and there is no network: .venv is made from what is there."""
+    if install.VENV.exists() or importlib.util.find_spec("vici") is None:
+        return
+    make = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", str(install.VENV)]
+    subprocess.run(make, check=True)
+    for name, module in {"ncgd": "ncgd.daemon.main", "ncgctl": "ncgd.cli.main"}.items():
+        script = install.VENV / "bin" / name
+        python = install.VENV / "bin" / "python"
+        script.write_text(f"#!{python}\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
+        script.chmod(0o755)
+    install.declare("run")
 
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     it = Lab()
     it.command("down")
-    up = it.command("up", *getattr(request.module, "UP", ()))
-    it.up_output = up.stdout
     try:
-        assert up.returncode == 0, f"{up.stdout}\n{up.stderr}"
+        it.up(*getattr(request.module, "UP", ()))
         yield it
     finally:
         down = it.command("down")

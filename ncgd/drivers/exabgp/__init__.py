@@ -1,0 +1,1 @@
+"""BGP through ExaBGP 5. See README.md in this folder."""

@@ -1,0 +1,180 @@
+"""The BGP speaker's program: ``python -I repaired.py CONFIGURATION`` is ``exabgp server CONFIGURATION`` with repairs.
+
+ExaBGP 5.0 does nine things that would each break a promise of ours. Every repair replaces one small function and
+says what was seen without it; nothing else of ExaBGP is touched, and an ExaBGP of another line is refused. Imports
+nothing of ncgd, so that a running speaker does not depend on an ncgd that is being upgraded.
+"""
+
+import contextlib
+import importlib
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from types import SimpleNamespace
+from typing import Any
+
+OLDEST, NEWEST = (5, 0, 10), (5, 1)
+"""First release of the line that these repairs are for, and the first that is another line."""
+
+RETRY_SECONDS = 1.0
+"""Pause after a failed connection or a lost session; the first retry comes at once."""
+
+IDLE_MILLISECONDS = 200
+"""How long the loop may sleep while every session is established; input of any kind wakes it up."""
+
+
+def main() -> None:
+    """Repair and run. Exits with a text when ExaBGP is missing or of another line."""
+    try:
+        version = metadata.version("exabgp")
+    except metadata.PackageNotFoundError:
+        sys.exit("exabgp is not installed for this Python; install 'exabgp>=5.0.10,<5.1'")
+    if not OLDEST <= tuple(int(part) for part in version.split(".") if part.isdigit()) < NEWEST:
+        sys.exit(f"exabgp {version} is not supported; install 'exabgp>=5.0.10,<5.1'")
+    repair()
+    _of("exabgp.application.server").main()
+
+
+def repair() -> None:
+    """Apply all repairs to the ExaBGP of this process."""
+    _steady_clock()
+    _quick_retry()
+    _short_syn()
+    _reload_always()
+    _forget_errors()
+    _withdraw_at_once()
+    _say_goodbye()
+    _outlive_bridge()
+    _sleep_when_idle()
+
+
+def _of(module: str) -> Any:
+    return importlib.import_module(module)
+
+
+def _replace(owner: Any, name: str, by: object) -> Callable[..., Any]:
+    """Returns what was there. Exits when nothing was: a repair that misses its place must not go unseen."""
+    if not hasattr(owner, name):
+        sys.exit(f"this exabgp has no {owner.__name__}.{name} to repair; install 'exabgp>=5.0.10,<5.1'")
+    original: Callable[..., Any] = getattr(owner, name)
+    setattr(owner, name, by)
+    return original
+
+
+def _steady_clock() -> None:
+    """Hold and keepalive timers read the wall clock: a step of a minute tears down every session."""
+    _replace(_of("exabgp.bgp.timer"), "time", SimpleNamespace(time=time.monotonic))
+
+
+def _quick_retry() -> None:
+    """The pause between attempts grows to 60 s, also for a peer whose BGP is just not up yet."""
+
+    def reset(self: Any) -> None:
+        self._next = 0.0
+        self._time = time.monotonic()
+
+    def increase(self: Any) -> None:
+        self._time = time.monotonic() + self._next
+        self._next = RETRY_SECONDS
+
+    def backoff(self: Any) -> bool:
+        return time.monotonic() < float(self._time)
+
+    delay = _of("exabgp.reactor.delay").Delay
+    for name, by in {"__init__": reset, "reset": reset, "increase": increase, "backoff": backoff}.items():
+        _replace(delay, name, by)
+
+
+def _short_syn() -> None:
+    """A lost SYN is sent again after 1, 2, 4 … 32 s; given up after 3 s, the next attempt starts at once."""
+
+    def impatient(*arguments: object) -> socket.socket:
+        dialling: socket.socket = create(*arguments)
+        dialling.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 1)
+        return dialling
+
+    create = _replace(_of("exabgp.reactor.network.outgoing"), "create", impatient)
+
+
+def _reload_always() -> None:
+    """A reload is dropped, though answered with ``done``, while any neighbour has something unsent.
+
+    A neighbour that never connected always has: one silent peer would freeze the configuration. The check kept two
+    reloads from overtaking one another, which ``_withdraw_at_once`` makes impossible.
+    """
+    _replace(_of("exabgp.reactor.loop").Reactor, "_pending_adjribout", lambda _: False)
+
+
+def _forget_errors() -> None:
+    """One file that does not parse leaves the parser so that no file ever parses again, and may end the bridge."""
+
+    def reload(self: Any) -> bool:
+        processes = self.processes
+        self._cleanup()
+        is_good = bool(original(self))
+        if not is_good:
+            self.processes = processes
+        return is_good
+
+    original = _replace(_of("exabgp.configuration.configuration").Configuration, "reload", reload)
+
+
+def _withdraw_at_once() -> None:
+    """An advertisement that a reload removes is withdrawn only when the peer's next message comes: up to 20 s."""
+
+    def reconfigure(self: Any, neighbor: Any) -> None:
+        before = neighbor.previous.changes if neighbor.previous else []
+        neighbor.rib.outgoing.replace_reload(before, neighbor.changes)
+        neighbor.previous = None
+        self.neighbor = neighbor
+
+    _replace(_of("exabgp.reactor.peer").Peer, "reconfigure", reconfigure)
+
+
+def _say_goodbye() -> None:
+    """A removed neighbour only sees TCP close, and by graceful restart keeps our routes for the restart time.
+
+    It is told Cease / Peer De-configured instead (RFC 4486), upon which it drops them at once.
+    """
+    goodbye = _of("exabgp.bgp.message").Notify(6, 3).message()
+
+    def deconfigure(self: Any) -> None:
+        if self.established() and self.proto and self.proto.connection.io:
+            with contextlib.suppress(OSError):
+                self.proto.connection.io.send(goodbye)
+        remove(self)
+
+    remove = _replace(_of("exabgp.reactor.peer").Peer, "remove", deconfigure)
+
+
+def _outlive_bridge() -> None:
+    """One write to a bridge that has just died stops all sessions, for good. The next bridge asks for all anyway."""
+
+    def write(self: Any, process: str, line: str | None, _neighbor: object = None) -> bool:
+        child = self._process.get(process)
+        if child is not None and line is not None:
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(f"{line}\n".encode("ascii"))
+                child.stdin.flush()
+        return True
+
+    _replace(_of("exabgp.reactor.api.processes").Processes, "write", write)
+
+
+def _sleep_when_idle() -> None:
+    """The loop wakes up a hundred times a second, for peers that are connecting: 1 % of a core for nothing."""
+
+    def patient(self: Any, milliseconds: int) -> Iterator[int]:
+        is_idle = all(peer.established() for peer in self._peers.values())
+        found: Iterator[int] = wait(
+            self, max(milliseconds, IDLE_MILLISECONDS) if milliseconds and is_idle else milliseconds
+        )
+        return found
+
+    wait = _replace(_of("exabgp.reactor.loop").Reactor, "_wait_for_io", patient)
+
+
+if __name__ == "__main__":
+    main()

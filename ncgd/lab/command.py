@@ -1,0 +1,199 @@
+"""The command line: ``up``, ``status``, ``exec``, ``down``."""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+from ncgd.lab import cloud, gateway, install, machine, processes, proof, topology
+from ncgd.lab.failure import LabFailure
+
+READY_SECONDS = 60.0
+_OPTIONS = topology.STATE / "options.json"
+
+_DESCRIPTION = """\
+A site, an internet and a cloud VPC on this machine, in network namespaces:
+
+    pod ──── gw ──── nat ════ internet ════ cloud0 ──── vm
+    pods     ncgd    1:1 NAT                ╚══ cloud1 ──┘
+
+"gw" runs the real ncgd on the manifests of config/examples/ha-vpn: two IPsec tunnels
+to a simulated HA VPN gateway, two BGP sessions with its Cloud Router (BIRD), and the
+VPC's prefixes in the kernel. Needs root and Debian 12, 13 or Ubuntu 24.04 (elsewhere:
+says what to install); what is missing is installed on the first "up".
+"""
+_EPILOG = """\
+try this:
+  sudo python3 -m ncgd.lab up
+  sudo python3 -m ncgd.lab exec pod -- ping 10.128.0.10          the VM, through the tunnels
+  sudo python3 -m ncgd.lab exec internet -- tcpdump -nq ip       only IKE and ESP
+  sudo python3 -m ncgd.lab exec gw -- ip route show proto 157    what ncgd learned and installed
+  sudo python3 -m ncgd.lab exec gw -- ncgctl explain 10.128.0.0/20
+  sudo python3 -m ncgd.lab exec cloud0 -- birdc -s /run/ncgd-lab/cloud0/bird.ctl show route
+  edit /run/ncgd-lab/resources/*.yaml                            live in under a second
+  sudo python3 -m ncgd.lab down
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit status: 0, 1 when it failed, 2 for a wrong command line, or that of ``exec``."""
+    options = _parser().parse_args(argv)
+    try:
+        if os.geteuid():
+            raise LabFailure("the lab needs root: it makes network namespaces", "run it with sudo")
+        return int(options.run(options))
+    except LabFailure as failure:
+        if failure.details:
+            print(failure.details, file=sys.stderr)
+        print(f"ncgd.lab: {failure}", file=sys.stderr)
+        if failure.hint:
+            print(f"  {failure.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nncgd.lab: interrupted; `down` removes what was made so far", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m ncgd.lab",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="up|status|exec|down")
+    up = commands.add_parser("up", help="install what is missing, build and start everything, prove that it works")
+    up.add_argument(
+        "--dataplane",
+        choices=("auto", "kernel", "userspace"),
+        default="auto",
+        help="who encrypts on gw: the kernel, strongSwan in userspace, or what this machine can (default)",
+    )
+    up.add_argument(
+        "--prefixes",
+        type=_count,
+        default=0,
+        metavar="N",
+        help=f"the Cloud Router advertises N more, out of {topology.EXTRA}",
+    )
+    up.set_defaults(run=_up)
+    commands.add_parser("status", help="nodes, programs, and the gateway's own status").set_defaults(run=_status)
+    execute = commands.add_parser("exec", help="run a command in a node: exec pod -- ping 10.128.0.10")
+    execute.add_argument(
+        "node", choices=tuple(topology.NODES), help="; ".join(f"{k}: {v}" for k, v in topology.NODES.items())
+    )
+    execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD", help="the command and its arguments")
+    execute.set_defaults(run=_exec)
+    commands.add_parser("down", help="end every process, remove every namespace, leave nothing").set_defaults(run=_down)
+    return parser
+
+
+def _count(text: str) -> int:
+    try:
+        return len(cloud.extra_prefixes(int(text)))
+    except (ValueError, LabFailure) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+class _Progress:
+    """Prints lines with the seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
+
+
+def _up(options: argparse.Namespace) -> int:
+    say = _Progress()
+    install.ensure(say)
+    wanted = {"dataplane": options.dataplane, "prefixes": options.prefixes}
+    if topology.STATE.exists() or any(map(topology.exists, topology.NODES)):
+        return _already_up(wanted, say)
+    kernel = _kernel_encrypts(options.dataplane)
+    say("making seven network namespaces: " + " ".join(topology.NODES))
+    topology.build()
+    gateway.copy_resources(options.dataplane, options.prefixes)
+    interfaces = cloud.interfaces(gateway.RESOURCES)
+    esp = "kernel" if kernel else "userspace"
+    say(f"starting the cloud: strongSwan ({esp} ESP) and BIRD, {options.prefixes} more prefixes")
+    cloud.start(interfaces, kernel=kernel, prefixes=options.prefixes)
+    say(f"starting ncgd on {gateway.RESOURCES}")
+    gateway.start()
+    _OPTIONS.write_text(json.dumps(wanted))
+    _prove(interfaces, options.prefixes, say)
+    say("the lab is up and stays up; `python3 -m ncgd.lab --help` says what to try, `down` removes it")
+    return 0
+
+
+def _kernel_encrypts(dataplane: str) -> bool:
+    """Whether the cloud's ESP runs in the kernel; refuses what this machine cannot do before anything is made."""
+    machine.can_make_namespaces()
+    kernel = machine.kernel_has_esp()
+    if dataplane == "kernel" and not kernel:
+        hint = "use --dataplane auto or userspace, or another kernel (every distribution's own has both)"
+        raise LabFailure("this kernel has no XFRM interfaces or no ESP with AES-GCM", hint)
+    if not machine.has_tun() and (dataplane == "userspace" or not kernel):
+        raise LabFailure("there is no /dev/net/tun, which ESP in userspace needs", "modprobe tun")
+    return kernel
+
+
+def _already_up(wanted: dict[str, object], say: _Progress) -> int:
+    ended = [f"{node}/{name}" for (node, name), pid in processes.recorded().items() if pid is None]
+    if ended or not _OPTIONS.exists():
+        why = f"{', '.join(ended)} ended" if ended else "an earlier `up` did not finish"
+        raise LabFailure(f"half a lab is here: {why}", "`python3 -m ncgd.lab down` clears it away, then `up` again")
+    if json.loads(_OPTIONS.read_text()) != wanted:
+        raise LabFailure(f"a lab with other options is up: {_OPTIONS.read_text()}", "`down` first, then `up` again")
+    say("the lab is already up; proving it again")
+    _prove(cloud.interfaces(gateway.RESOURCES), int(str(wanted["prefixes"])), say)
+    return 0
+
+
+def _prove(interfaces: tuple[cloud.Interface, ...], prefixes: int, say: _Progress) -> None:
+    say("waiting until the gateway says Healthy")
+    status = gateway.wait_ready(READY_SECONDS, prefixes)
+    devices = {each["name"]: each["interface"] for each in status["tunnels"]}
+    say(f"Healthy, {status['routes']['installed']} routes installed\n")
+    print(gateway.screen() + "\n")
+    for each in interfaces:
+        say(f"ping pod -> vm: {proof.ping_through(each, devices[each.tunnel])}")
+    for line in proof.tcp_both_ways():
+        say(f"TCP {line}")
+
+
+def _status(_options: argparse.Namespace) -> int:
+    programs = processes.recorded()
+    running = processes.in_nodes()
+    for node, what in topology.NODES.items():
+        if node not in running:
+            print(f"{node:9} not there    {what}")
+            continue
+        ours = [name if pid else f"{name} (ENDED)" for (where, name), pid in programs.items() if where == node]
+        print(f"{node:9} {len(running[node]):2} processes {what}{': ' if ours else ''}{', '.join(ours)}")
+    if not topology.exists("gw"):
+        raise LabFailure("the lab is not up", "sudo python3 -m ncgd.lab up")
+    print("\n" + gateway.screen())
+    return 0 if gateway.status().get("status") == "Healthy" else 1
+
+
+def _exec(options: argparse.Namespace) -> int:
+    argv = options.argv[1:] if options.argv[:1] == ["--"] else options.argv
+    if not argv:
+        raise LabFailure("no command", "exec pod -- ping 10.128.0.10")
+    if not topology.exists(options.node):
+        raise LabFailure("the lab is not up", "sudo python3 -m ncgd.lab up")
+    env = {**os.environ, "PATH": gateway.PATH, "NCGD_SOCKET": str(gateway.SOCKET)}
+    os.execvpe("ip", topology.inside(options.node, *argv), env)  # noqa: S606 - the exit status is the command's own
+
+
+def _down(_options: argparse.Namespace) -> int:
+    processes.end_all()
+    topology.remove()
+    left = [node for node in topology.NODES if topology.exists(node)]
+    if left or topology.STATE.exists():
+        raise LabFailure(f"still there: {' '.join(left)} {topology.STATE if topology.STATE.exists() else ''}")
+    print("the lab is down; nothing of it is left")
+    return 0

@@ -1,0 +1,161 @@
+"""Nodes, links, addresses and static routes of the lab; making and removing them."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ncgd.lab.failure import run
+
+STATE = Path("/run/ncgd-lab")
+"""Everything the lab writes: configuration, sockets, logs, process records. One folder per node."""
+
+NODES = {
+    "pod": "a pod of the cluster, 10.10.0.10",
+    "gw": "the gateway node: ncgd, charon, exabgp",
+    "nat": "1:1 NAT, 192.168.100.2 <-> 203.0.113.10",
+    "internet": "a router that knows public addresses only",
+    "cloud0": "HA VPN interface 0 and Cloud Router task 0",
+    "cloud1": "HA VPN interface 1 and Cloud Router task 1",
+    "vm": "a VM of the VPC, 10.128.0.10",
+}
+
+POD = "10.10.0.10"
+VM = "10.128.0.10"
+PINNED_VM = {"cloud0": "10.128.0.11", "cloud1": "10.128.0.12"}
+"""More addresses of the VM, whose answers leave the VPC through one cloud interface only."""
+VPC = "10.128.0.0/9"
+SUBNET = "10.128.0.0/20"
+EXTRA = "10.192.0.0/10"
+"""Where ``--prefixes`` takes its prefixes from; the VM answers for all of it."""
+INTERNET_MTU = 1460
+"""Bytes; what a Cloud VPN gateway has on the internet (Google Cloud VPN, "MTU considerations")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A veth pair: node, device and address/length at either end; MTU in bytes."""
+
+    ends: tuple[tuple[str, str, str], tuple[str, str, str]]
+    mtu: int = 1500
+
+
+LINKS = (
+    Link(ends=(("pod", "eth0", f"{POD}/24"), ("gw", "lan0", "10.10.0.1/24"))),
+    Link(ends=(("gw", "wan0", "192.168.100.2/24"), ("nat", "lan0", "192.168.100.1/24"))),
+    Link(ends=(("nat", "wan0", "203.0.113.10/24"), ("internet", "site", "203.0.113.1/24")), mtu=INTERNET_MTU),
+    Link(
+        ends=(("cloud0", "wan0", "198.51.100.11/31"), ("internet", "cloud0", "198.51.100.10/31")),
+        mtu=INTERNET_MTU,
+    ),
+    Link(
+        ends=(("cloud1", "wan0", "198.51.100.12/31"), ("internet", "cloud1", "198.51.100.13/31")),
+        mtu=INTERNET_MTU,
+    ),
+    Link(ends=(("cloud0", "vpc0", "100.64.0.0/31"), ("vm", "cloud0", "100.64.0.1/31")), mtu=INTERNET_MTU),
+    Link(ends=(("cloud1", "vpc0", "100.64.0.2/31"), ("vm", "cloud1", "100.64.0.3/31")), mtu=INTERNET_MTU),
+)
+
+# Lines for `ip -batch`. The internet gets none: a packet with a 10.x address that comes this far ends here.
+_ROUTES = {
+    "pod": ("route add default via 10.10.0.1",),
+    "gw": ("route add default via 192.168.100.1",),
+    "nat": ("route add default via 203.0.113.1",),
+    "cloud0": (f"route add {VPC} via 100.64.0.1", "route add 203.0.113.0/24 via 198.51.100.10"),
+    "cloud1": (f"route add {VPC} via 100.64.0.3", "route add 203.0.113.0/24 via 198.51.100.13"),
+    "vm": (
+        *(f"addr add {address}/32 dev lo" for address in (VM, *PINNED_VM.values())),
+        f"route add local {EXTRA} dev lo",
+        f"rule add from {PINNED_VM['cloud0']} lookup 110",
+        "route add default via 100.64.0.0 table 110",
+        f"rule add from {PINNED_VM['cloud1']} lookup 120",
+        "route add default via 100.64.0.2 table 120",
+    ),
+}
+
+_ROUTER = ("net.ipv4.ip_forward=1",)
+_NO_IPV6 = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
+# Set before links are made; a new namespace inherits the host's IPv4 settings, which may be anything.
+_SYSCTLS = {
+    "pod": (),
+    "gw": (),  # ncgd sets what it needs
+    "nat": (*_ROUTER, *_NO_IPV6),
+    "internet": (*_ROUTER, *_NO_IPV6),
+    "cloud0": (*_ROUTER, *_NO_IPV6),
+    "cloud1": (*_ROUTER, *_NO_IPV6),
+    "vm": ("net.ipv4.fib_multipath_hash_policy=1", *_NO_IPV6),
+}
+_EVERYWHERE = (
+    "net.ipv4.ip_forward=0",
+    "net.ipv4.conf.all.rp_filter=0",
+    "net.ipv4.conf.default.rp_filter=0",
+    "net.ipv4.conf.all.send_redirects=0",
+    "net.ipv4.conf.default.send_redirects=0",
+)
+
+_NAT = """
+table ip nat {
+    chain in { type nat hook prerouting priority dstnat
+        iifname "wan0" ip daddr 203.0.113.10 dnat to 192.168.100.2
+    }
+    chain out { type nat hook postrouting priority srcnat
+        oifname "wan0" ip saddr 192.168.100.2 snat to 203.0.113.10
+    }
+}
+"""
+# Forwarded pings only: what ncgd probes with ends at the cloud's own link-local address.
+_COUNTERS = """
+table inet lab {
+    counter requests {}
+    counter replies {}
+    chain forward { type filter hook forward priority filter
+        iifname "ipsec0" icmp type echo-request counter name requests
+        oifname "ipsec0" icmp type echo-reply counter name replies
+    }
+}
+"""
+_NFT = {"nat": _NAT, "cloud0": _COUNTERS, "cloud1": _COUNTERS}
+
+
+def namespace(node: str) -> str:
+    """The name of a node's network namespace."""
+    return f"ncgd-{node}"
+
+
+def exists(node: str) -> bool:
+    """True when the node's namespace is there."""
+    return Path("/run/netns", namespace(node)).exists()
+
+
+def build() -> None:
+    """Make namespaces, links, addresses, routes and NAT. Raises LabFailure."""
+    STATE.mkdir(mode=0o755)
+    for node in NODES:
+        run("ip", "netns", "add", namespace(node))
+        (STATE / node).mkdir(mode=0o700)
+        run(*inside(node, "sysctl", "-q", "-e", "-w", *_EVERYWHERE, *_SYSCTLS[node]))
+    batches: dict[str, list[str]] = {node: ["link set lo up"] for node in NODES}
+    for link in LINKS:
+        (near, near_device, _), (far, far_device, _) = link.ends
+        make = f"link add {near_device} mtu {link.mtu} type veth peer name {far_device} mtu {link.mtu}"
+        run("ip", "-n", namespace(near), *make.split(), "netns", namespace(far))
+        for node, device, address in link.ends:
+            batches[node] += [f"addr add {address} dev {device}", f"link set {device} up"]
+    for lines in (batches, _ROUTES):
+        for node, batch in lines.items():
+            run("ip", "-n", namespace(node), "-batch", "-", stdin="\n".join(batch) + "\n")
+    for node, rules in _NFT.items():
+        run(*inside(node, "nft", "-f", "-"), stdin=rules)
+
+
+def remove() -> None:
+    """Delete namespaces (their links go with them) and the state folder; fine when some are not there."""
+    for node in NODES:
+        if exists(node):
+            run("ip", "netns", "del", namespace(node))
+    if STATE.exists():
+        shutil.rmtree(STATE)
+
+
+def inside(node: str, *argv: str) -> tuple[str, ...]:
+    """The command line that runs ``argv`` in a node."""
+    return ("ip", "netns", "exec", namespace(node), *argv)
