@@ -51,7 +51,9 @@ def _decide_paths(intent: Intent, world: World) -> None:
     order = preference(intent) if intent.gateway.mode == Mode.ACTIVE_PASSIVE else None
     world.rib.configure(import_checks(intent, world), order)
     rank = rib_module.rank_in_order(order) if order is not None else rib_module.rank
-    changed = world.rib.decide(rank)
+    if not world.routes.is_read:  # which prefixes fit under a limit depends on those that are installed
+        return
+    changed = world.rib.decide(rank, world.routes.installed.keys())
     if changed:
         in_tunnel = frozenset(name for name, peer in intent.peers.items() if peer.tunnel)
         world.routes.update(changed, in_tunnel)

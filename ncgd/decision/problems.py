@@ -117,11 +117,14 @@ def _of_peers(peers: tuple[PeerReport, ...], intent: Intent) -> Iterator[Problem
             )
         if peer.is_over_limit:
             limit = intent.peers[peer.ref.name].max_prefixes
-            over = peer.refused[Refusal.PREFIX_LIMIT]
+            over = peer.refused.get(Refusal.PREFIX_LIMIT, 0)
+            message = f"{over} prefixes beyond maxPrefixes {limit} are refused; what came first is kept"
+            if not over:
+                message = f"{peer.accepted} prefixes were accepted before maxPrefixes was {limit}; they are kept"
             yield Problem(
                 reason=str(Refusal.PREFIX_LIMIT),
                 object=str(peer.ref),
-                message=f"{over} prefixes beyond maxPrefixes {limit} are refused; what came first is kept",
+                message=message,
                 hint="raise maxPrefixes, or have the peer aggregate",
             )
         for name, count in sorted(peer.refused.items()):

@@ -5,8 +5,9 @@ prefixes dirty, and ``decide`` costs what changed. Paths of a session that went 
 says otherwise, so that their traffic is held back instead of leaking onto another route (DESIGN §5).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ncgd.decision.policy import ImportCheck
 from ncgd.model import prefix as px
@@ -110,11 +111,16 @@ class Rib:
             self._memo.clear()
             self._dirty.update(self.best)
 
-    def decide(self, rank: Callable[[Candidates], Ranking]) -> dict[Prefix, Ranking | None]:
-        """Decide all dirty prefixes; returns those whose ranking changed, None for unreachable ones."""
+    def decide(
+        self, rank: Callable[[Candidates], Ranking], installed: Set[Prefix] = frozenset()
+    ) -> dict[Prefix, Ranking | None]:
+        """Decide all dirty prefixes; returns those whose ranking changed, None for unreachable ones.
+
+        ``installed``: what the kernel holds. Where a limit leaves room for some only, these come first.
+        """
         changed: dict[Prefix, Ranking | None] = {}
         for table in self.peers.values():
-            self._judge(table)
+            self._judge(table, installed)
         for prefix in self._dirty:
             candidates = self._candidates(prefix)
             ranking = self._rank(candidates, rank) if candidates else None
@@ -152,11 +158,14 @@ class Rib:
     def _candidates(self, prefix: Prefix) -> Candidates:
         return tuple((peer, table.paths[prefix]) for peer, table in self.peers.items() if prefix in table.accepted)
 
-    def _judge(self, table: PeerTable) -> None:
+    def _judge(self, table: PeerTable, installed: Set[Prefix]) -> None:
         while table.unjudged and table.check is not None:  # again when a refusal has made room under the limit
             unjudged, table.unjudged = table.unjudged, set()
             refusal_of, paths, accepted = table.check.refusal, table.paths, table.accepted
-            for prefix in unjudged:
+            order: Iterable[Prefix] = unjudged
+            if len(paths) > table.limit:
+                order = chain(unjudged & installed, unjudged - installed)
+            for prefix in order:
                 path = paths.get(prefix)
                 if path is None:
                     continue

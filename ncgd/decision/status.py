@@ -124,6 +124,7 @@ def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) 
     refused = Counter(str(refusal) for refusal in table.refused.values()) if table else Counter[str]()
     is_up = session.state == SessionState.ESTABLISHED
     is_configured = peer.name in desired.tables["neighbors"]
+    kept_too_many = table is not None and len(table.accepted) > table.limit
     return PeerReport(
         ref=peer.ref,
         generation=peer.generation,
@@ -139,5 +140,5 @@ def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) 
         uptime_seconds=max(0, int(world.now - session.since)) if is_up else 0,
         reason=str(reason),
         message=message,
-        is_over_limit=refused[str(Refusal.PREFIX_LIMIT)] > 0,
+        is_over_limit=refused[str(Refusal.PREFIX_LIMIT)] > 0 or kept_too_many,
     )

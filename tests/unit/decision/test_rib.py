@@ -103,6 +103,13 @@ def test_the_prefix_limit_keeps_what_came_first_and_refills_when_room_is_made() 
     assert len(table.accepted) == 10
 
 
+def test_the_prefix_limit_keeps_what_is_installed_when_a_new_ncgd_sees_all_at_once() -> None:
+    rib = rib_with(10, "a")
+    sent = prefixes(1000)
+    rib.learn("a", BASE, sent)
+    assert rib.decide(rank, set(sent[990:])).keys() == set(sent[990:])
+
+
 def test_stale_paths_stay_until_a_live_peer_speaks() -> None:
     rib = rib_with()
     one, two = prefixes(2)
