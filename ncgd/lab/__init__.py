@@ -12,6 +12,7 @@ our own code, so that a fault of ours cannot hide in its mirror image.
 ``python3 -m ncgd.lab`` is what a newcomer runs first, on a bare machine: this package is standard library
 only and imports nothing from the rest of ncgd. ``install`` fetches what is missing.
 
-Where things are: ``topology`` the addresses and links, ``cloud`` the far side, ``gateway`` the near side,
-``proof`` the pings and connections at the end of ``up``, ``processes`` starting and ending programs.
+Where things are: ``topology`` the addresses and links, ``cloud`` the far side (``interface`` what the manifests ask
+of it, ``render`` its configuration), ``gateway`` the near side, ``proof`` the pings and connections at the end of
+``up``, ``processes`` starting and ending programs.
 """

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from ncgd.lab import cloud, gateway, install, machine, processes, proof, topology
+from ncgd.lab import cloud, gateway, install, interface, machine, processes, proof, render, topology
 from ncgd.lab.failure import LabFailure
 
 READY_SECONDS = 60.0
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     try:
-        return len(cloud.extra_prefixes(int(text)))
+        return len(render.extra_prefixes(int(text)))
     except (ValueError, LabFailure) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -116,7 +116,7 @@ def _up(options: argparse.Namespace) -> int:
     say("making seven network namespaces: " + " ".join(topology.NODES))
     topology.build()
     gateway.copy_resources(options.dataplane, options.prefixes)
-    interfaces = cloud.interfaces(gateway.RESOURCES)
+    interfaces = interface.interfaces(gateway.RESOURCES)
     esp = "kernel" if kernel else "userspace"
     say(f"starting the cloud: strongSwan ({esp} ESP) and BIRD, {options.prefixes} more prefixes")
     cloud.start(interfaces, kernel=kernel, prefixes=options.prefixes)
@@ -148,11 +148,11 @@ def _already_up(wanted: dict[str, object], say: _Progress) -> int:
     if json.loads(_OPTIONS.read_text()) != wanted:
         raise LabFailure(f"a lab with other options is up: {_OPTIONS.read_text()}", "`down` first, then `up` again")
     say("the lab is already up; proving it again")
-    _prove(cloud.interfaces(gateway.RESOURCES), int(str(wanted["prefixes"])), say)
+    _prove(interface.interfaces(gateway.RESOURCES), int(str(wanted["prefixes"])), say)
     return 0
 
 
-def _prove(interfaces: tuple[cloud.Interface, ...], prefixes: int, say: _Progress) -> None:
+def _prove(interfaces: tuple[interface.Interface, ...], prefixes: int, say: _Progress) -> None:
     say("waiting until the gateway says Healthy")
     status = gateway.wait_ready(READY_SECONDS, prefixes)
     devices = {each["name"]: each["interface"] for each in status["tunnels"]}

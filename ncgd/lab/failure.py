@@ -25,3 +25,12 @@ def run(*argv: str, stdin: str | None = None, env: dict[str, str] | None = None)
         said = (result.stderr.strip() or result.stdout.strip()).splitlines()
         raise LabFailure(f"`{' '.join(argv)}` failed with {result.returncode}", details="\n".join(said[-12:]))
     return result.stdout
+
+
+def succeeds(*argv: str) -> bool:
+    """True when the command is there and exits 0."""
+    try:
+        run(*argv)
+    except LabFailure:
+        return False
+    return True

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ncgd.lab.failure import LabFailure, run
+from ncgd.lab.failure import LabFailure, run, succeeds
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 VENV = CHECKOUT / ".venv"
@@ -109,14 +109,22 @@ def _ensure_venv(say: Say, *, dev: bool) -> None:
     have = _installed()
     if wanted in have:
         return
-    if not have:
+    pip = [str(VENV / "bin" / "python"), "-m", "pip"]
+    if not have and not succeeds(*pip, "--version"):
         say("making the virtual environment .venv")
         run(sys.executable, "-m", "venv", "--clear", str(VENV))
     groups = tomllib.loads((CHECKOUT / "pyproject.toml").read_text()).get("dependency-groups", {})
     say(f"installing Python packages{' and test tools' if dev else ''} into .venv")
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
-        run(*pip, "--editable", str(CHECKOUT), *(groups["dev"] if dev else ()))
+        run(
+            *pip,
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--editable",
+            str(CHECKOUT),
+            *(groups["dev"] if dev else ()),
+        )
     except LabFailure as error:
         hint = "is there a network, and a Python package index that pip can reach?"
         raise LabFailure("pip could not install what pyproject.toml lists", hint, error.details) from error
@@ -135,6 +143,6 @@ def _installed() -> set[str]:
 
 
 def _key() -> str:
-    """Changes when .venv must be made again: other dependencies, another place, an upgraded Python under it."""
+    """Changes when pip must run again: other dependencies, another place, an upgraded Python under it."""
     place = f"{CHECKOUT} {(VENV / 'bin' / 'python').resolve()}"
     return hashlib.sha256((CHECKOUT / "pyproject.toml").read_bytes() + place.encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ def can_make_namespaces() -> None:
     try:
         run("ip", "netns", "add", _PROBE)
     except LabFailure as error:
-        hint = "in a container this needs --privileged; otherwise use a virtual machine"
+        hint = "in a container this needs what docker-compose.yml gives it; otherwise use a virtual machine"
         raise LabFailure("this machine does not let us make network namespaces", hint, error.details) from error
     run("ip", "netns", "del", _PROBE)
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ncgd.lab.cloud import Interface
 from ncgd.lab.failure import LabFailure, run
+from ncgd.lab.interface import Interface
 from ncgd.lab.topology import PINNED_VM, POD, VM, inside, namespace
 
 PINGS = 5

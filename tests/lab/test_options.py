@@ -2,7 +2,7 @@
 
 import pytest
 
-from ncgd.lab import cloud, gateway
+from ncgd.lab import gateway, interface, render
 from tests.lab.conftest import Lab, assert_only_ike_and_esp_crosses
 
 pytestmark = pytest.mark.lab
@@ -31,7 +31,7 @@ def test_a_field_is_set_in_every_resource_of_the_kind_and_comments_stay() -> Non
 
 
 def test_the_cloud_reads_addresses_and_keys_from_the_example() -> None:
-    zero, one = cloud.interfaces(gateway.EXAMPLE)
+    zero, one = interface.interfaces(gateway.EXAMPLE)
     assert (zero.address, one.address) == ("198.51.100.11", "198.51.100.12")
     assert zero.psk
     assert zero.router_ip != one.router_ip
@@ -42,7 +42,7 @@ def test_the_cloud_reads_addresses_and_keys_from_the_example() -> None:
     ("count", "last"), [(1, "10.192.0.0/24"), (16384, "10.255.255.0/24"), (20000, "10.196.225.240/28")]
 )
 def test_extra_prefixes_are_always_the_same(count: int, last: str) -> None:
-    prefixes = cloud.extra_prefixes(count)
+    prefixes = render.extra_prefixes(count)
     assert len(set(prefixes)) == count
     assert prefixes[-1] == last
 

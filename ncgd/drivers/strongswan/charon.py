@@ -37,9 +37,10 @@ _PLUGIN_FOLDERS = (
     Path("/usr/lib64/ipsec/plugins"),
     Path("/usr/local/lib/ipsec/plugins"),
 )
-_REQUIRED = ("nonce", "kdf", "kernel-netlink", "socket-default", "vici")
+_REQUIRED = ("nonce", "kernel-netlink", "socket-default", "vici")
 _WELCOME = (
-    "random", "openssl", "aes", "sha1", "sha2", "hmac", "gcm", "curve25519", "gmp", "pem", "pkcs1", "x509", "counters",
+    "random", "openssl", "kdf", "aes", "sha1", "sha2", "hmac", "gcm", "curve25519", "gmp", "pem", "pkcs1", "x509",
+    "counters",
 )  # fmt: skip
 _PACKAGES = {"vici": "strongswan-swanctl", "kernel-libipsec": "libcharon-extra-plugins"}
 
@@ -107,33 +108,28 @@ def launch(charon: Charon, installation: Installation, directory: Path, *, priva
     """How to start ``charon`` with its files in ``directory`` (absolute): configuration, socket, log.
 
     charon's pid file is compiled in as ``/run/charon.pid``, so two of them need two ``/run``: with
-    ``private_run`` the command gets one of its own in a private mount namespace (needs CAP_SYS_ADMIN), with the
-    directory bound back in when it lies below ``/run``. Raises Unavailable when a plugin is missing.
+    ``private_run`` the directory is charon's ``/run``, in a private mount namespace (needs CAP_SYS_ADMIN). Its
+    files are then all ``/run/charon.*``, which is what Debian's and Ubuntu's AppArmor profile of charon allows.
+    Raises Unavailable when a plugin is missing.
     """
-    configuration = directory / "strongswan.conf"
+    seen = Path("/run") if private_run else directory
     command = (str(installation.binary),)
     return Launch(
         argv=_in_private_run(directory, command) if private_run else command,
-        environment={"STRONGSWAN_CONF": str(configuration)},
-        files=(LaunchFile(path=configuration, text=_configuration(charon, installation, directory)),),
+        environment={"STRONGSWAN_CONF": str(seen / "charon.conf")},
+        files=(LaunchFile(path=directory / "charon.conf", text=_configuration(charon, installation, seen)),),
         directories=(directory,),
     )
 
 
 def _in_private_run(directory: Path, command: tuple[str, ...]) -> tuple[str, ...]:
     """``exec`` all the way, so the pid stays that of the spawned process."""
-    staging = directory / "run"
     steps = [
         "set -e",
         "mount -n --make-rprivate /",
-        f"mkdir -p {_q(staging)}",
-        f"mount -n -t tmpfs -o mode=0755,size=1m ncgd {_q(staging)}",
+        f"mount -n --bind {_q(directory)} /run",
+        f"exec {shlex.join(command)}",
     ]
-    for hidden in (Path("/run"), Path("/var/run")):
-        if directory.is_relative_to(hidden):
-            inside = staging / directory.relative_to(hidden)
-            steps += [f"mkdir -p {_q(inside)}", f"mount -n --bind {_q(directory)} {_q(inside)}"]
-    steps += [f"mount -n --move {_q(staging)} /run", f"exec {shlex.join(command)}"]
     return ("unshare", "--mount", "--", "sh", "-c", "\n".join(steps))
 
 

@@ -32,6 +32,7 @@ def test_without_net_admin_every_write_is_rejected_and_every_read_works() -> Non
 
 def test_a_read_only_proc_is_explained_and_the_rest_goes_on() -> None:
     with host("kn-rights") as space:
+        space.run("sysctl", "-qw", "net.ipv4.ip_forward=0")  # a new namespace has what the host had
         mount = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys"
         results = run(space, "unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
         assert "cannot set sysctl net.ipv4.ip_forward to 1: Read-only file system" in results["sysctls"]
