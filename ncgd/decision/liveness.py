@@ -9,7 +9,7 @@ from dataclasses import replace
 from ncgd.model.probe import Beat, Pulse, Vitality
 from ncgd.model.spec import Liveness
 
-PATIENCE_FACTOR = 10
+PATIENCE_FACTOR = 5
 """While packets still arrive it takes this many times more lost echoes to call a tunnel dead: echoes may be limited or
 crowded out. When all of them are lost for so long, our own direction is broken."""
 

@@ -64,9 +64,9 @@ class Bench:
 
 
 def drop(peer: Namespace, rule: str) -> None:
-    peer.run(
-        "nft", "-f", "-", stdin=f"table inet t {{ chain c {{ type filter hook input priority 0\n {rule} drop\n }} }}"
-    )
+    """Drop what a rule matches on its way in."""
+    table = f"table inet t {{\n chain c {{\n type filter hook input priority 0;\n {rule} drop;\n }}\n}}\n"
+    peer.run("nft", "-f", "-", stdin=table)
 
 
 def test_alive_dead_when_the_path_goes_silent_and_damped_back(pair: tuple[Namespace, Namespace]) -> None:
