@@ -19,6 +19,7 @@ from ncgd.drivers.kernel.probe import probe
 from ncgd.drivers.kernel.tables import Kernel
 from ncgd.drivers.nftables.tables import MssClampTable
 from ncgd.drivers.port import OwnedTable
+from ncgd.drivers.probe.prober import Prober
 from ncgd.drivers.strongswan import charon as charon_program
 from ncgd.drivers.strongswan.driver import Strongswan
 from ncgd.model.event import CapabilityProbed
@@ -36,6 +37,7 @@ async def run(settings: Settings) -> None:
     mailbox = Mailbox()
     vault = Vault(os.urandom(16))
     kernel = Kernel(mailbox.post)
+    prober = Prober(mailbox.post)
     bgp = Exabgp(settings.bridge_socket, settings.exabgp_config, mailbox.post)
 
     def connect(row: Charon) -> CharonDriver:
@@ -62,6 +64,7 @@ async def run(settings: Settings) -> None:
         "credentials": RoutedTable(charons, lambda driver: cast("AnyTable", driver.credentials)),
         "connections": RoutedTable(charons, lambda driver: cast("AnyTable", driver.connections)),
         "sas": RoutedTable(charons, lambda driver: cast("AnyTable", driver.sas)),
+        "probes": cast("AnyTable", prober),
         "neighbors": cast("AnyTable", bgp.neighbors),
     }
     loop = Loop(mailbox, tables, kernel.program, settings.node)
@@ -73,7 +76,13 @@ async def run(settings: Settings) -> None:
 
     async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as at_end:
         at_end.callback(kernel.close)
-        jobs = [("probe", probe_once()), ("kernel", kernel.run()), ("exabgp", bgp.run()), ("files", source.run())]
+        jobs = [
+            ("capability", probe_once()),
+            ("kernel", kernel.run()),
+            ("exabgp", bgp.run()),
+            ("files", source.run()),
+            ("probe", prober.run()),
+        ]
         jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run())]
         if supervisor is not None:
             jobs.append(("supervise", supervisor.run()))

@@ -4,8 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision import rib as rib_module
-from ncgd.decision.routes import blackholes, nexthop_id
-from ncgd.decision.sessions import import_checks, link_to, plan_neighbors, preference, usable_peers
+from ncgd.decision.routes import Carriers, blackholes, nexthop_id
+from ncgd.decision.sessions import (
+    carriers,
+    import_checks,
+    link_to,
+    lost_peers,
+    plan_neighbors,
+    plan_probes,
+    preference,
+)
 from ncgd.decision.tunnels import Dataplane, TunnelPlan, choose_dataplane, plan_tunnels
 from ncgd.decision.world import Rows, World
 from ncgd.model.fib import Nexthop, NexthopGroup
@@ -22,7 +30,9 @@ class Desired:
 
     dataplane: Dataplane
     tunnels: Mapping[str, TunnelPlan] = field(default_factory=dict)
-    usable: frozenset[str] = frozenset()
+    carriers: Carriers = field(default_factory=Carriers)
+    lost: frozenset[str] = frozenset()
+    """Peers from which the others take over the return path."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
 
 
@@ -31,7 +41,8 @@ def desired_state(world: World) -> Desired:
     intent = world.intent or Intent()
     dataplane = choose_dataplane(intent.gateway, world)
     tunnels = plan_tunnels(intent, world, dataplane.mode) if dataplane.mode else {}
-    usable = usable_peers(intent, world, tunnels)
+    able = carriers(intent, world, tunnels)
+    lost = lost_peers(intent, world, able)
     _decide_paths(intent, world)
     tables: dict[str, Rows] = {
         "processes": _processes(tunnels, dataplane.mode),
@@ -41,10 +52,11 @@ def desired_state(world: World) -> Desired:
         "clamps": {plan.clamp.interface: plan.clamp for plan in tunnels.values() if plan.clamp},
         "credentials": {name: plan.credential for name, plan in tunnels.items()},
         "connections": {name: plan.connection for name, plan in tunnels.items()},
-        "nexthops": _nexthops(intent, world, tunnels, usable),
-        "neighbors": dict(plan_neighbors(intent, world, tunnels).items()),
+        "nexthops": _nexthops(intent, world, tunnels, able),
+        "probes": dict(plan_probes(intent, world, tunnels).items()),
+        "neighbors": dict(plan_neighbors(intent, world, tunnels, lost).items()),
     }
-    return Desired(dataplane=dataplane, tunnels=tunnels, usable=usable, tables=tables)
+    return Desired(dataplane=dataplane, tunnels=tunnels, carriers=able, lost=lost, tables=tables)
 
 
 def _decide_paths(intent: Intent, world: World) -> None:
@@ -83,9 +95,9 @@ def _sysctls(tunnels: Mapping[str, TunnelPlan], intent: Intent) -> Rows:
     return rows
 
 
-def _nexthops(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], usable: frozenset[str]) -> Rows:
+def _nexthops(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], able: Carriers) -> Rows:
     rows: dict[int, Nexthop | NexthopGroup] = {}
-    groups = world.routes.groups(usable)
+    groups = world.routes.groups(able)
     if groups:
         rows |= blackholes()
     for name, peer in intent.peers.items():

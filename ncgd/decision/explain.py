@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.routes import active_tier, group_id
-from ncgd.decision.sessions import advertised_meds, exported, session_reason
+from ncgd.decision.sessions import advertised_meds, exported, pulse_text, session_reason
 from ncgd.decision.tunnels import tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -44,6 +44,8 @@ def _tunnel(name: str, world: World, desired: Desired, intent: Intent) -> list[s
         lines.append(f"  child: {sa.child_text}")
     if failure := world.ike_failures.get(name):
         lines.append(f"  last failure: {failure.reason}: {failure.message}")
+    if probe := world.probes.get(name):
+        lines.append(f"  data path: {pulse_text(probe)}")
     if plan.link:
         lines.append(f"  interface {plan.link.name}, MTU {plan.link.mtu} for {', '.join(tunnel.ike.esp_proposals)}")
     if retry := world.retries.get(("sas", name)):
@@ -64,7 +66,7 @@ def _peer(name: str, world: World, desired: Desired, intent: Intent) -> list[str
         f"peer {name}: {peer.local_ip} AS {peer.local_asn} to {peer.peer_ip} AS {peer.peer_asn}",
         f"  {code}: {text}",
     ]
-    med = advertised_meds(intent)[name]
+    med = advertised_meds(intent, desired.lost)[name]
     told = px.texts(exported(intent, peer))
     lines.append(f"  advertised with MED {med}: {', '.join(told) or 'nothing (spec.advertisedPrefixes, exportPolicy)'}")
     table = world.rib.peers.get(name)
@@ -92,7 +94,7 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
     if ranking:
         order = ", then ".join(" and ".join(tier) for tier in ranking)
         lines.append(f"  preference (RFC 4271 section 9.1): {order}")
-        active = active_tier(ranking, desired.usable)
+        active = active_tier(ranking, desired.carriers)
         group = group_id(ranking, px.version(prefix))
         if active:
             lines.append(f"  forwards through {' and '.join(active)} (nexthop group {group})")

@@ -6,6 +6,7 @@ blackhole; so losing a tunnel replaces one group, whatever the number of prefixe
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 
 from ncgd.decision.rib import Ranking
@@ -32,17 +33,28 @@ def group_id(ranking: Ranking, version: int) -> int:
     return base + stable_number("|".join(",".join(tier) for tier in ranking))
 
 
-def active_tier(ranking: Ranking, usable: frozenset[str]) -> tuple[str, ...]:
-    """The peers that carry the traffic now: the usable ones of the best tier that has any."""
-    for tier in ranking:
-        if members := tuple(peer for peer in tier if peer in usable):
-            return members
+@dataclass(frozen=True, slots=True)
+class Carriers:
+    """The peers through which packets can go now."""
+
+    trusted: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
+    """SA and session are up, but the probe says dead. Better than nothing when there is no trusted one: when all echoes
+    fail at once the uplink is the likelier cause, and what is sent into a tunnel is encrypted in any case."""
+
+
+def active_tier(ranking: Ranking, carriers: Carriers) -> tuple[str, ...]:
+    """The peers that carry the traffic now: the trusted ones of the best tier that has any, else doubtful ones."""
+    for choice in (carriers.trusted, carriers.doubtful):
+        for tier in ranking:
+            if members := tuple(peer for peer in tier if peer in choice):
+                return members
     return ()
 
 
-def group_of(ranking: Ranking, version: int, usable: frozenset[str]) -> NexthopGroup:
-    """The group of a ranking as it should be now; a blackhole stands in when nothing is usable."""
-    members = tuple(nexthop_id(peer, version) for peer in active_tier(ranking, usable))
+def group_of(ranking: Ranking, version: int, carriers: Carriers) -> NexthopGroup:
+    """The group of a ranking as it should be now; a blackhole stands in when nothing can carry."""
+    members = tuple(nexthop_id(peer, version) for peer in active_tier(ranking, carriers))
     blackhole = fib.BLACKHOLE_V6 if version == 6 else fib.BLACKHOLE_V4
     return NexthopGroup(id=group_id(ranking, version), members=members or (blackhole,))
 
@@ -97,9 +109,9 @@ class RouteTable:
         for group in [group for group in self._rankings if not self._users[group]]:
             del self._rankings[group], self._users[group]
 
-    def groups(self, usable: frozenset[str]) -> dict[int, NexthopGroup]:
+    def groups(self, carriers: Carriers) -> dict[int, NexthopGroup]:
         """The groups that the desired routes point at, as they should be now."""
-        return {group: group_of(ranking, version, usable) for group, (ranking, version) in self._rankings.items()}
+        return {group: group_of(ranking, version, carriers) for group, (ranking, version) in self._rankings.items()}
 
     def read(self, routes: Mapping[Prefix, int], backstops: Iterable[Prefix]) -> int:
         """Take over what the kernel holds; returns how many rows differ from what we believed (drift)."""

@@ -1,15 +1,17 @@
 """BGP sessions: which neighbours the speaker should have now, what they are told, and who forwards."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, ip_interface
 
 from ncgd.decision.policy import ImportCheck, Surroundings, may_export
+from ncgd.decision.routes import Carriers
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
 from ncgd.model.bgp import Advertisement, Neighbor, SessionState
 from ncgd.model.fib import LINK_PREFIX
 from ncgd.model.prefix import IPAddress, Prefix
+from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.reason import SessionReason
 from ncgd.model.spec import Intent, Mode, Peer
 
@@ -23,8 +25,12 @@ def preference(intent: Intent) -> dict[str, int]:
     return {peer.name: rank for rank, peer in enumerate(ordered)}
 
 
-def advertised_meds(intent: Intent) -> dict[str, int]:
-    """The MED each peer is told. ActivePassive keeps the return path on the active tunnel."""
+def advertised_meds(intent: Intent, lost: Collection[str] = ()) -> dict[str, int]:
+    """The MED each peer is told. ActivePassive keeps the return path on the active tunnel.
+
+    Once a peer is lost, the others are told half the best MED: the far side may hold on to what it learned from the
+    lost one for its whole hold time (60 s at a Cloud Router), and prefers the better MED at once.
+    """
     meds: dict[str, int] = {}
     floor = 0
     for name in preference(intent):
@@ -33,16 +39,27 @@ def advertised_meds(intent: Intent) -> dict[str, int]:
             med = max(med, floor)
             floor = min(med + PASSIVE_MED_STEP, 0xFFFF_FFFF)
         meds[name] = med
+    if lost:
+        urgent = max(1, min(meds.values()) // 2)  # 0 would leave no room, and a missing MED counts as 0
+        meds |= {name: urgent for name in meds if name not in lost}
     return meds
 
 
-def plan_neighbors(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> dict[str, Neighbor]:
+def lost_peers(intent: Intent, world: World, able: Carriers) -> frozenset[str]:
+    """Peers that have been in use since we started, cannot carry now, and have others to take over from them."""
+    lost = frozenset(name for name in intent.peers if name in world.synced and name not in able.trusted)
+    return lost if able.trusted else frozenset()
+
+
+def plan_neighbors(
+    intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], lost: Collection[str] = ()
+) -> dict[str, Neighbor]:
     """The neighbours that the speaker should be configured with now.
 
     A session whose tunnel is down is not configured, so that it is dialled at once when the tunnel comes up, without
     any reconnect back-off. One that is established stays while its interface does: TCP outlives a short gap.
     """
-    meds = advertised_meds(intent)
+    meds = advertised_meds(intent, lost)
     neighbors: dict[str, Neighbor] = {}
     for name, peer in intent.peers.items():
         tunnel = tunnels.get(peer.tunnel) if peer.tunnel else None
@@ -98,17 +115,42 @@ def is_forwarding(peer: Peer, world: World) -> bool:
     return session.graceful_until is not None and world.now < session.graceful_until
 
 
-def usable_peers(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> frozenset[str]:
-    """The peers through which packets can go now: session forwarding, and tunnel (or link) passing."""
-    usable = set()
+def carriers(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> Carriers:
+    """Who can carry packets now: session forwarding, tunnel (or link) passing, and data path answering."""
+    trusted: set[str] = set()
+    doubtful: set[str] = set()
     for name, peer in intent.peers.items():
         if not is_forwarding(peer, world):
             continue
         tunnel = tunnels.get(peer.tunnel) if peer.tunnel else None
         passes = tunnel_state(tunnel, world)[0] if tunnel else link_to(peer.peer_ip, world) is not None
         if passes:
-            usable.add(name)
-    return frozenset(usable)
+            (trusted if vitality(peer.tunnel, world).may_carry else doubtful).add(name)
+    return Carriers(frozenset(trusted), frozenset(doubtful))
+
+
+def vitality(tunnel: str | None, world: World) -> Vitality:
+    """What the probe says of a tunnel; unproven when it is not probed."""
+    probed = world.probes.get(tunnel or "")
+    return probed.vitality if probed else Vitality()
+
+
+def plan_probes(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> dict[str, Probe]:
+    """What to probe: every tunnel whose interface has its address, towards the far link-local address."""
+    probes = {}
+    for name, plan in tunnels.items():
+        for key, row in plan.addresses.items():
+            observed = (world.interfaces or {}).get(key.interface)
+            is_there = observed is not None and observed.is_up and key in observed.address_keys()
+            if is_there and isinstance(key.address, IPv4Address) and isinstance(row.peer, IPv4Address):
+                probes[name] = Probe(
+                    tunnel=name,
+                    interface=key.interface,
+                    local=key.address,
+                    remote=row.peer,
+                    settings=intent.gateway.liveness,
+                )
+    return probes
 
 
 def link_to(address: IPAddress, world: World) -> str | None:
@@ -174,3 +216,11 @@ def surroundings(intent: Intent, world: World) -> Surroundings:
         px.parse(str(address)) for t in intent.tunnels.values() for address in (t.remote_address, t.public_address)
     }
     return Surroundings(own=tuple(sorted(own)), endpoints=tuple(sorted(endpoints)))
+
+
+def pulse_text(probe: ProbeReport) -> str:
+    """What the probe says of a tunnel, for people."""
+    if probe.vitality.pulse == Pulse.UNPROVEN:
+        return "the peer has answered no echo yet, so only DPD and BGP watch this tunnel"
+    rtt = f"{probe.rtt_seconds * 1000:.1f} ms" if probe.rtt_seconds is not None else "no answer"
+    return f"probe {probe.vitality.pulse}, {rtt}, {probe.loss:.0%} lost"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.problems import find_problems
-from ncgd.decision.sessions import advertised_meds, exported, session_reason
+from ncgd.decision.sessions import advertised_meds, exported, pulse_text, session_reason
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -27,7 +27,7 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
     tunnels = tuple(_tunnel(plan, world, desired, intent) for _, plan in sorted(desired.tunnels.items()))
     if desired.dataplane.mode is None:
         tunnels = tuple(_idle_tunnel(intent, name, desired.dataplane.reason) for name in sorted(intent.tunnels))
-    meds = advertised_meds(intent)
+    meds = advertised_meds(intent, desired.lost)
     peers = tuple(_peer(peer, meds[name], world, desired, intent) for name, peer in sorted(intent.peers.items()))
     problems = find_problems(world, desired, tunnels, peers)
     gateway = intent.gateway
@@ -60,7 +60,7 @@ def _health(
 ) -> Health:
     if not is_settled:  # what runs may well carry traffic: it only has not been read yet
         return Health.DEGRADED
-    if not desired.usable:
+    if not desired.carriers.trusted | desired.carriers.doubtful:
         return Health.DOWN
     is_whole = all(tunnel.is_usable for tunnel in tunnels) and all(peer.status == ESTABLISHED for peer in peers)
     return Health.HEALTHY if is_whole and not any(problem.is_error for problem in problems) else Health.DEGRADED
@@ -75,8 +75,13 @@ def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) ->
     elif sa is not None and sa.state != SaState.DOWN:
         status = CONNECTING
     members = [peer for peer in intent.peers.values() if peer.tunnel == plan.tunnel.name]
-    is_usable = passes and any(peer.name in desired.usable for peer in members)
-    if passes and not is_usable:
+    is_usable = passes and any(peer.name in desired.carriers.trusted for peer in members)
+    probe = world.probes.get(plan.tunnel.name)
+    if passes and probe and not probe.vitality.may_carry:
+        reason, message = TunnelReason.PATH_DEAD, pulse_text(probe)
+    elif passes and probe and is_usable:
+        message = f"SA installed, interface up; {pulse_text(probe)}"
+    elif passes and not is_usable:
         reason = TunnelReason.NO_SESSION
         message = "SA installed, but no BGP session forwards through it" if members else "no peer names this tunnel"
     return TunnelReport(

@@ -14,6 +14,7 @@ from ncgd.model import event as ev
 from ncgd.model.bgp import Session, SessionState
 from ncgd.model.fib import LINK_PREFIX, AddressKey, Interface, Link, LinkKind, Nexthop, NexthopGroup
 from ncgd.model.ike import Connection, Credential, IkeFailure, SaState, TunnelSa
+from ncgd.model.probe import ProbeReport
 from ncgd.model.spec import Intent
 
 Rows = Mapping[object, object]
@@ -77,6 +78,7 @@ class World:
     sessions: Mapping[str, Session] = field(default_factory=dict)
     synced: frozenset[str] = frozenset()
     """Peers that have sent a whole table since we started: what they lack is gone, not unseen."""
+    probes: Mapping[str, ProbeReport] = field(default_factory=dict)
     interfaces: Mapping[str, Interface] | None = None
     nexthops: Mapping[int, Nexthop | NexthopGroup] | None = None
     written: Mapping[str, Rows] = field(default_factory=dict)
@@ -116,12 +118,8 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return replace(world, processes={**world.processes, event.name: view})
         case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():
             return _fold_ike(world, event)
-        case ev.InterfacesRead(interfaces=interfaces):
-            return _fold_interfaces(world, interfaces)
-        case ev.NexthopsRead(nexthops=nexthops):
-            return replace(world, nexthops=dict(nexthops))
-        case ev.RoutesRead(routes=routes, backstops=backstops):
-            return replace(world, drift=world.drift + world.routes.read(routes, backstops))
+        case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.ProbesRead():
+            return _fold_kernel(world, event)
         case ev.TableWritten():
             return _fold_written(world, event)
         case ev.RoutesWritten(change=change, outcome=outcome):
@@ -158,6 +156,18 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
             return replace(world, ike_failures={**world.ike_failures, failure.tunnel: failure})
         case ev.TunFound(charon=name, interface=interface):
             return replace(world, tuns={**world.tuns, name: interface})
+
+
+def _fold_kernel(world: World, event: ev.InterfacesRead | ev.NexthopsRead | ev.RoutesRead | ev.ProbesRead) -> World:
+    match event:
+        case ev.InterfacesRead(interfaces=interfaces):
+            return _fold_interfaces(world, interfaces)
+        case ev.NexthopsRead(nexthops=nexthops):
+            return replace(world, nexthops=dict(nexthops))
+        case ev.RoutesRead(routes=routes, backstops=backstops):
+            return replace(world, drift=world.drift + world.routes.read(routes, backstops))
+        case ev.ProbesRead(probes=probes):
+            return replace(world, probes=dict(probes))
 
 
 def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World:

@@ -108,8 +108,8 @@ table inet lab {
     counter requests {}
     counter replies {}
     chain forward { type filter hook forward priority filter
-        iifname "ipsec0" icmp type echo-request counter name requests
-        oifname "ipsec0" icmp type echo-reply counter name replies
+        iifname "ipsec0" ip daddr 10.128.0.11-10.128.0.12 icmp type echo-request counter name requests
+        oifname "ipsec0" ip saddr 10.128.0.11-10.128.0.12 icmp type echo-reply counter name replies
     }
 }
 """

@@ -11,6 +11,7 @@ from ncgd.model.delta import Outcome
 from ncgd.model.fib import Interface, Nexthop, NexthopGroup, RouteChange
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.prefix import Prefix
+from ncgd.model.probe import ProbeReport
 from ncgd.model.spec import Intent
 
 
@@ -196,6 +197,13 @@ class RoutesRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbesRead:
+    """What the probe says of every tunnel that is probed."""
+
+    probes: Mapping[str, ProbeReport]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableWritten:
     """A driver has written a delta of one of the small tables; ``set`` and ``removed`` are what was asked."""
 
@@ -239,6 +247,7 @@ Event = (
     | InterfacesRead
     | NexthopsRead
     | RoutesRead
+    | ProbesRead
     | TableWritten
     | RoutesWritten
     | Ticked

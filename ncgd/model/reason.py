@@ -43,6 +43,7 @@ class TunnelReason(StrEnum):
     CONNECTING = "Connecting"
     SA_DOWN = "SaDown"
     NO_SESSION = "NoSession"
+    PATH_DEAD = "DataPathDead"
 
 
 class SessionReason(StrEnum):

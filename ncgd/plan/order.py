@@ -12,6 +12,7 @@ BOTTOM_UP = (
     "credentials",
     "connections",
     "sas",
+    "probes",
     "nexthops",
     "routes",
     "neighbors",

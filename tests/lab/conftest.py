@@ -100,6 +100,7 @@ def assert_comes_back(lab: Lab, program: str) -> None:
     """Kill every process of a program in gw: within 10 s it runs again and the gateway is Healthy."""
     before = lab.processes(program)
     assert before, f"no {program} runs in gw"
+    daemon = lab.processes("ncgd")
     for pid in before:
         os.kill(pid, signal.SIGKILL)
 
@@ -108,6 +109,7 @@ def assert_comes_back(lab: Lab, program: str) -> None:
         return bool(now) and not now & before and lab.status().get("status") == "Healthy"
 
     until(healed, 10, f"{program} back and the gateway Healthy")
+    assert program == "ncgd" or lab.processes("ncgd") == daemon, "ncgd itself did not survive it"
     lab.prove()
 
 

@@ -65,8 +65,8 @@ class Exabgp:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._introduce())
                 group.create_task(self._read(reader))
-        except* DriverError as lost:
-            raise _first(lost) from None
+        except BaseExceptionGroup as ended:
+            raise ended.exceptions[0] from None  # the one that ended the other task
         finally:
             self._writer.close()
             self._writer = None
@@ -241,13 +241,3 @@ class NeighborTable:
 
 def _descriptions(rows: Mapping[str, codec.Loaded]) -> dict[str, str]:
     return {key: row.description for key, row in rows.items()}
-
-
-def _first(group: BaseExceptionGroup[DriverError]) -> DriverError:
-    """The error that ended the others."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    if not isinstance(error, DriverError):
-        raise TypeError(f"not a driver's error: {error!r}")
-    return error

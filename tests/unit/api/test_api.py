@@ -145,7 +145,7 @@ def test_tables(tmp_path: Path, output: str) -> None:
         ("0.0.0.0/0", ["no route", "DefaultRoute"]),
         ("172.16.0.0/12", ["no route; no accepted path covers it"]),
         ("tunnel-1", ["SaDown", "AuthenticationFailed", "session peer-1: Established"]),
-        ("peer-2", ["Established", "advertised with MED 100: 10.10.0.0/24", "refused 0.0.0.0/0: DefaultRoute"]),
+        ("peer-2", ["Established", "advertised with MED 50: 10.10.0.0/24", "refused 0.0.0.0/0: DefaultRoute"]),
     ],
 )
 def test_explain_tells_why(tmp_path: Path, what: str, lines: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""The prober: ICMP echo through each tunnel. Owns sockets only; leaves nothing behind."""

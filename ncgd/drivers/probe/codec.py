@@ -1,0 +1,38 @@
+"""ICMP echo messages (RFC 792) to bytes and back. Pure."""
+
+import struct
+
+ECHO_REQUEST, ECHO_REPLY = 8, 0
+_HEADER = struct.Struct("!BBHHH")
+
+
+def request(identifier: int, sequence: int, token: bytes) -> bytes:
+    """An echo request; ``token`` comes back in the reply and proves that it is one to us."""
+    head = _HEADER.pack(ECHO_REQUEST, 0, 0, identifier, sequence)
+    return _HEADER.pack(ECHO_REQUEST, 0, _checksum(head + token), identifier, sequence) + token
+
+
+def reply_sequence(packet: bytes, token: bytes, *, has_ip_header: bool) -> int | None:
+    """The sequence number of an echo reply that carries ``token``; None for anything else.
+
+    The identifier is not compared: the kernel chooses it for datagram sockets.
+    """
+    if has_ip_header:
+        if len(packet) < 20:
+            return None
+        packet = packet[(packet[0] & 0xF) * 4 :]
+    if len(packet) < _HEADER.size + len(token):
+        return None
+    kind, code, _, _, sequence = _HEADER.unpack_from(packet)
+    if (kind, code) != (ECHO_REPLY, 0) or packet[_HEADER.size :] != token:
+        return None
+    return int(sequence)
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071."""
+    if len(data) % 2:
+        data += b"\0"
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF

@@ -1,0 +1,71 @@
+"""Probing the data path of a tunnel: what to probe, and what is known of it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from ncgd.model.spec import Liveness
+
+
+class Pulse(StrEnum):
+    """What the probe says of a tunnel."""
+
+    UNPROVEN = "Unproven"
+    """No echo was ever answered: the probe says nothing."""
+    ALIVE = "Alive"
+    SUSPECT = "Suspect"
+    """Echoes are lost while packets still arrive."""
+    DEAD = "Dead"
+    RECOVERING = "Recovering"
+    """Answers again, but not for long enough yet to be trusted with traffic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One tunnel to probe: ICMP echo from ``local`` out of ``interface`` to ``remote`` (DESIGN §6)."""
+
+    tunnel: str
+    interface: str
+    local: IPv4Address
+    remote: IPv4Address
+    settings: Liveness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """What one interval brought."""
+
+    is_answered: bool
+    """An echo of ours was answered."""
+    is_received: bool
+    """Other packets came out of the tunnel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitality:
+    """The pulse of a tunnel and what it follows from. Times in seconds of a monotonic clock."""
+
+    pulse: Pulse = Pulse.UNPROVEN
+    since: float = 0.0
+    lost: int = 0
+    """Echoes lost in a row."""
+    silent: int = 0
+    """Intervals in a row without any packet from the tunnel."""
+    good_since: float | None = None
+    """While recovering: since when every echo has been answered."""
+
+    @property
+    def may_carry(self) -> bool:
+        """Whether traffic may use the tunnel, as far as the probe can tell."""
+        return self.pulse in {Pulse.UNPROVEN, Pulse.ALIVE, Pulse.SUSPECT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """A tunnel's vitality, and what the last second of probing showed."""
+
+    vitality: Vitality = Vitality()
+    rtt_seconds: float | None = None
+    """Median round trip; None without an answer."""
+    loss: float = 0.0
+    """Share of echoes lost, 0 to 1."""

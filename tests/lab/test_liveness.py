@@ -1,0 +1,71 @@
+"""A tunnel whose data path dies without a word: traffic and return path move, and come back."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ncgd.lab import topology
+from tests.integration.netns import until
+from tests.lab.conftest import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+CLOUD0 = "198.51.100.11"
+
+
+@contextmanager
+def blackhole(lab: Lab, rule: str) -> Iterator[None]:
+    """Packets that match a rule are dropped between the site and the cloud."""
+    table = f"table ip fault {{\n chain c {{\n type filter hook forward priority 0;\n {rule} drop;\n }}\n}}\n"
+    exec_in = ("ip", "netns", "exec", topology.namespace("internet"), "nft")
+    subprocess.run([*exec_in, "-f", "-"], input=table, text=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*exec_in, "delete", "table", "ip", "fault"], check=True)
+
+
+def reasons(lab: Lab) -> dict[str, str]:
+    return {tunnel["name"]: tunnel["reason"] for tunnel in lab.status().get("tunnels", [])}
+
+
+def meds(lab: Lab) -> dict[str, set[int]]:
+    return {peer["name"]: {row["med"] for row in peer["advertised"]} for peer in lab.status().get("peers", [])}
+
+
+def interfaces_used(lab: Lab) -> set[str]:
+    shown = lab.run("gw", "ip", "nexthop", "show").stdout
+    numbers = dict(re.findall(r"id (\d+) dev (\S+)", shown))
+    return {
+        numbers[each] for group in re.findall(r"group ([\d/]+)", shown) for each in group.split("/") if each in numbers
+    }
+
+
+def test_the_probe_proves_both_tunnels(lab: Lab) -> None:
+    until(lambda: all("probe Alive" in t["message"] for t in lab.status()["tunnels"]), what="both probed")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        f"ip daddr {CLOUD0}",
+        f"ip saddr {CLOUD0}",
+        f"ip daddr {CLOUD0} udp dport 4500 @th,64,32 != 0",
+    ],
+    ids=["towards the cloud", "from the cloud", "only ESP, IKE passes"],
+)
+def test_a_silent_blackhole_moves_the_traffic_and_the_return_path(lab: Lab, rule: str) -> None:
+    before = interfaces_used(lab)
+    with blackhole(lab, rule):
+        until(lambda: reasons(lab).get("tunnel-1") == "DataPathDead", 20, "tunnel-1 is found dead")
+        until(lambda: len(interfaces_used(lab)) == 1, what="one tunnel carries")
+        until(lambda: meds(lab)["peer-2"] == {50}, what="the survivor is preferred for the return path")
+        assert lab.status()["status"] == "Degraded"
+        problem = next(p for p in lab.status()["problems"] if p["reason"] == "DataPathDead")
+        assert "ESP is dropped" in problem["hint"]
+        assert lab.run("pod", "ping", "-c", "3", "-i", "0.1", topology.VM).returncode == 0
+    until(lambda: lab.status().get("status") == "Healthy", 40, "back to Healthy")
+    until(lambda: interfaces_used(lab) == before, what="both tunnels carry again")
+    assert meds(lab) == {"peer-1": {100}, "peer-2": {100}}
