@@ -3,6 +3,7 @@
 import pytest
 
 from tests.lab.conftest import PROGRAMS, Lab, assert_comes_back, assert_only_ike_and_esp_crosses
+from tests.lab.test_liveness import CLOUD0, assert_survives
 
 pytestmark = [pytest.mark.lab, pytest.mark.root, pytest.mark.kernel_esp]
 
@@ -24,3 +25,7 @@ def test_nothing_but_ike_and_esp_crosses_the_internet(lab: Lab) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_killed_programs_come_back(lab: Lab, program: str) -> None:
     assert_comes_back(lab, program)
+
+
+def test_a_silent_blackhole_moves_the_traffic_and_the_return_path(lab: Lab) -> None:
+    assert_survives(lab, f"ip daddr {CLOUD0}")
