@@ -8,6 +8,7 @@ import sys
 from ncgd import __version__
 from ncgd.daemon import log, settings, wiring
 from ncgd.daemon.settings import Settings
+from ncgd.errors import UserError
 
 EXIT_BUG = 70
 """EX_SOFTWARE (sysexits.h): ncgd itself is at fault; be restarted."""
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     logger.info("ncgd %s starts, resources in %s", __version__, given.resources, extra={"event": "start"})
     try:
         asyncio.run(_until_signalled(given))
-    except OSError as error:
+    except (OSError, UserError) as error:
         logger.error("cannot run: %s", error, extra={"event": "stop"})
         return 2
     except Exception:

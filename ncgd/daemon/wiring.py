@@ -8,6 +8,7 @@ from typing import cast
 
 from ncgd.api.server import Api
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
+from ncgd.daemon.lock import only_one
 from ncgd.daemon.loop import Loop
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.daemon.processes import Processes
@@ -32,8 +33,13 @@ AnyTable = OwnedTable[object, object]
 
 
 async def run(settings: Settings) -> None:
-    """Wire everything and run until cancelled."""
+    """Wire everything and run until cancelled. Raises UserError when another ncgd runs here, OSError without a place."""
     settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with only_one(settings.run_dir):
+        await _run(settings)
+
+
+async def _run(settings: Settings) -> None:
     mailbox = Mailbox()
     vault = Vault(os.urandom(16))
     kernel = Kernel(mailbox.post)

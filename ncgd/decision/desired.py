@@ -45,7 +45,7 @@ def desired_state(world: World) -> Desired:
     lost = lost_peers(intent, world, able)
     _decide_paths(intent, world)
     tables: dict[str, Rows] = {
-        "processes": _processes(tunnels, dataplane.mode),
+        "processes": _processes(tunnels, dataplane.mode, world),
         "sysctls": _sysctls(tunnels, intent),
         "links": {plan.link.name: plan.link for plan in tunnels.values() if plan.link},
         "addresses": {key: row for plan in tunnels.values() for key, row in plan.addresses.items()},
@@ -71,11 +71,17 @@ def _decide_paths(intent: Intent, world: World) -> None:
         world.routes.update(changed, in_tunnel)
 
 
-def _processes(tunnels: Mapping[str, TunnelPlan], mode: DataplaneMode | None) -> Rows:
+def _processes(tunnels: Mapping[str, TunnelPlan], mode: DataplaneMode | None, world: World) -> Rows:
     rows: dict[object, object] = {SPEAKER: SPEAKER}
     if mode:
-        rows |= {plan.charon.name: plan.charon for plan in tunnels.values()}
+        rows |= {plan.charon.name: plan.charon for plan in tunnels.values() if not _has_to_end(plan.charon.name, world)}
     return rows
+
+
+def _has_to_end(charon: str, world: World) -> bool:
+    """Whether a charon that we supervise is of no use any more; it is wanted again as soon as it has ended."""
+    process = world.processes.get(charon)
+    return charon in world.lost_tuns and process is not None and process.is_running
 
 
 def _sysctls(tunnels: Mapping[str, TunnelPlan], intent: Intent) -> Rows:

@@ -12,6 +12,7 @@ _TUNNEL_HINTS: dict[str, str] = {
     TunnelReason.CONNECTING: "check that UDP 500 and 4500 reach the peer, and that it knows our public address",
     TunnelReason.SA_DOWN: "check that UDP 500 and 4500 reach the peer, and that both ends hold the same key",
     TunnelReason.INTERFACE_DOWN: "ncgd sets it up again at its next pass",
+    TunnelReason.NO_INTERFACE: "ncgd makes it again, by restarting charon if need be; charon's log says what failed",
     TunnelReason.NO_SESSION: "see the session's own problem; without one no prefix uses this tunnel",
     TunnelReason.ADDRESS_IN_USE: "free the address, or change localTunnelIP here and on the Cloud Router",
     TunnelReason.PATH_DEAD: "IKE is up, but nothing comes back: ESP is dropped, or the path is broken; "

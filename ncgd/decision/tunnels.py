@@ -115,7 +115,7 @@ def _plan_tunnel(tunnel: Tunnel, peers: list[Peer], if_id: int, world: World, mo
     addresses = _addresses(tunnel, peers, interface) if interface else {}
     for key in addresses:
         holder = _foreign_holder(world, key, interface)
-        if holder:
+        if holder and not _holds(world, interface, key):  # what works is not given up for a newcomer
             text = f"{key.address} is already on interface {holder}; remove it there or choose another localTunnelIP"
             obstacle = (TunnelReason.ADDRESS_IN_USE, text)
     mtu = tunnel.mtu or min(
@@ -185,9 +185,14 @@ def _address_of(world: World, interface: str, version: int) -> IPAddress | None:
     return None
 
 
+def _holds(world: World, interface: str | None, key: AddressKey) -> bool:
+    observed = (world.interfaces or {}).get(interface or "")
+    return observed is not None and any(ip_interface(text).ip == key.address for text in observed.addresses)
+
+
 def _foreign_holder(world: World, key: AddressKey, interface: str | None) -> str | None:
-    for name, observed in (world.interfaces or {}).items():
-        if name != interface and any(ip_interface(text).ip == key.address for text in observed.addresses):
+    for name in world.interfaces or {}:
+        if name != interface and _holds(world, name, key):
             # A device of ours that is about to lose the address is not a foreign holder.
             if name.startswith(LINK_PREFIX) or name in world.tuns.values():
                 continue

@@ -74,6 +74,8 @@ class World:
     charons: Mapping[str, CharonView] = field(default_factory=dict)
     tuns: Mapping[str, str] = field(default_factory=dict)
     """TUN device by charon (userspace dataplane)."""
+    lost_tuns: frozenset[str] = frozenset()
+    """Charons whose TUN device somebody else has removed; they make another one only when they start."""
     speaker: SpeakerView = SpeakerView()
     sessions: Mapping[str, Session] = field(default_factory=dict)
     synced: frozenset[str] = frozenset()
@@ -115,7 +117,8 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return replace(world, written={**world.written, "processes": dict.fromkeys(names)})
         case ev.ProcessChanged():
             view = ProcessView(is_running=event.is_running, pid=event.pid, reason=event.reason, restarts=event.restarts)
-            return replace(world, processes={**world.processes, event.name: view})
+            lost = world.lost_tuns if event.is_running else world.lost_tuns - {event.name}
+            return replace(world, processes={**world.processes, event.name: view}, lost_tuns=lost)
         case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():
             return _fold_ike(world, event)
         case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.ProbesRead():
@@ -155,7 +158,7 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
         case ev.IkeFailed(failure=failure):
             return replace(world, ike_failures={**world.ike_failures, failure.tunnel: failure})
         case ev.TunFound(charon=name, interface=interface):
-            return replace(world, tuns={**world.tuns, name: interface})
+            return replace(world, tuns={**world.tuns, name: interface}, lost_tuns=world.lost_tuns - {name})
 
 
 def _fold_kernel(world: World, event: ev.InterfacesRead | ev.NexthopsRead | ev.RoutesRead | ev.ProbesRead) -> World:
@@ -191,6 +194,7 @@ def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World
     return replace(
         world,
         tuns={charon: tun for charon, tun in world.tuns.items() if charon not in dead},
+        lost_tuns=world.lost_tuns | dead,
         charons={
             name: replace(view, sas={}, is_read=False) if name in dead else view for name, view in world.charons.items()
         },
