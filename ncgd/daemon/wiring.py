@@ -33,7 +33,7 @@ AnyTable = OwnedTable[object, object]
 
 
 async def run(settings: Settings) -> None:
-    """Wire everything and run until cancelled. Raises UserError when another ncgd runs here, OSError without a place."""
+    """Wire everything and run until cancelled. Raises UserError when another ncgd runs here."""
     settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with only_one(settings.run_dir):
         await _run(settings)

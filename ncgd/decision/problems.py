@@ -12,7 +12,7 @@ _TUNNEL_HINTS: dict[str, str] = {
     TunnelReason.CONNECTING: "check that UDP 500 and 4500 reach the peer, and that it knows our public address",
     TunnelReason.SA_DOWN: "check that UDP 500 and 4500 reach the peer, and that both ends hold the same key",
     TunnelReason.INTERFACE_DOWN: "ncgd sets it up again at its next pass",
-    TunnelReason.NO_INTERFACE: "ncgd makes it again, by restarting charon if need be; charon's log says what failed",
+    TunnelReason.NO_INTERFACE: "charon makes its TUN device when it starts; its log in the run directory says what failed",
     TunnelReason.NO_SESSION: "see the session's own problem; without one no prefix uses this tunnel",
     TunnelReason.ADDRESS_IN_USE: "free the address, or change localTunnelIP here and on the Cloud Router",
     TunnelReason.PATH_DEAD: "IKE is up, but nothing comes back: ESP is dropped, or the path is broken; "
@@ -96,8 +96,10 @@ def _of_finding(finding: Finding) -> Problem:
 
 def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], *, has_dataplane: bool) -> Iterator[Problem]:
     for tunnel in tunnels if has_dataplane else ():
-        # A missing charon, interface or session is told at its cause.
-        if tunnel.is_usable or tunnel.reason in {TunnelReason.NO_CHARON, TunnelReason.NO_INTERFACE}:
+        # A missing charon, interface (of those we make) or session is told at its cause.
+        if tunnel.is_usable or tunnel.reason == TunnelReason.NO_CHARON:
+            continue
+        if tunnel.reason == TunnelReason.NO_INTERFACE and tunnel.interface:
             continue
         if tunnel.reason == TunnelReason.NO_SESSION and "no peer" not in tunnel.message:
             continue
