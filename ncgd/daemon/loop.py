@@ -7,6 +7,7 @@
                                               └────────────── TableWritten, RoutesWritten ◄── apply
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +29,8 @@ from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
 
 log = logging.getLogger("ncgd")
 
+PATIENCE_SECONDS = 0.25
+"""How long a pass waits for one table; a slower one (charon hangs, say) is written on beside the passes that follow."""
 HEARTBEAT_SECONDS = 1.0
 """The longest time between two passes: status must not grow old."""
 
@@ -62,14 +65,22 @@ class Loop:
         self._tables = tables
         self._program = program
         self._clock = clock
+        self._slow: dict[str, asyncio.Task[Outcome[object]]] = {}
+        self._broken: BaseException | None = None
         now = clock()
         self.state = State(World(started=now, now=now, node=node))
 
     async def run(self) -> None:
-        """Pass after pass."""
-        while True:
-            await self._wait_and_fold()
-            await self._pass()
+        """Pass after pass. Raises whatever but DriverError a table raises: that is a bug."""
+        try:
+            while True:
+                await self._wait_and_fold()
+                await self._pass()
+                if self._broken is not None:
+                    raise self._broken
+        finally:
+            for task in self._slow.values():
+                task.cancel()
 
     async def _wait_and_fold(self) -> None:
         world = self.state.world
@@ -106,15 +117,33 @@ class Loop:
                 routes = Outcome(failed=dict.fromkeys(keys, str(error)))
             self._mailbox.post(RoutesWritten(change=step.change, outcome=routes))
             return
+        if step.table in self._slow:
+            return  # planned again once it is done
+        log.debug("write %s: set %s, remove %s", step.table, list(step.delta.set), list(step.delta.remove))
+        task = asyncio.create_task(self._write(step), name=f"write {step.table}")
+        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        if task.done():
+            self._written(step, task)
+        else:
+            self._slow[step.table] = task
+            task.add_done_callback(lambda done: self._written(step, done))
+
+    async def _write(self, step: Step) -> Outcome[object]:
         try:
-            outcome = await self._tables[step.table].write(step.delta)
+            return await self._tables[step.table].write(step.delta)
         except DriverError as error:
-            keys_of_step = [*step.delta.set, *step.delta.remove]
-            outcome = Outcome(failed=dict.fromkeys(keys_of_step, str(error)))
-        log.debug("wrote %s: set %s, removed %s", step.table, list(step.delta.set), list(step.delta.remove))
-        self._mailbox.post(
-            TableWritten(table=step.table, set=step.delta.set, removed=step.delta.remove, outcome=outcome)
-        )
+            return Outcome(failed=dict.fromkeys([*step.delta.set, *step.delta.remove], str(error)))
+
+    def _written(self, step: Step, task: asyncio.Task[Outcome[object]]) -> None:
+        self._slow.pop(step.table, None)
+        if task.cancelled():
+            return
+        if error := task.exception():
+            self._broken = error
+            self._mailbox.post(Ticked())
+            return
+        delta = step.delta
+        self._mailbox.post(TableWritten(table=step.table, set=delta.set, removed=delta.remove, outcome=task.result()))
 
 
 def log_changes(before: Report | None, after: Report) -> None:

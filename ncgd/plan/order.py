@@ -8,16 +8,16 @@ BOTTOM_UP = (
     "sysctls",
     "links",
     "addresses",
+    "nexthops",
+    "routes",
     "clamps",
     "credentials",
     "connections",
     "sas",
     "probes",
-    "nexthops",
-    "routes",
     "neighbors",
 )
-"""Rows of a table need rows of the tables before it."""
+"""Rows of a table need rows of the tables before it. Failover (nexthops) waits for no other program."""
 
 WITHDRAWN_FIRST = "neighbors"
 """A peer is told that a prefix is gone before the way to it goes."""

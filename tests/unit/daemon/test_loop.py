@@ -1,0 +1,117 @@
+"""The pass: failures are values, a hanging table holds up nobody, a bug ends the loop."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from ncgd.daemon.loop import Loop
+from ncgd.daemon.mailbox import Mailbox
+from ncgd.drivers.port import OwnedTable
+from ncgd.errors import TimedOut
+from ncgd.model import event as ev
+from ncgd.model.delta import Delta, Outcome
+from ncgd.model.fib import RouteChange
+from ncgd.model.prefix import Prefix
+from ncgd.plan.order import BOTTOM_UP
+from tests.scenarios.site import CAPABLE, ha_vpn
+
+
+class Recorder:
+    """A table that remembers what was written, and does what ``behave`` does before it answers."""
+
+    def __init__(self) -> None:
+        self.writes: list[Delta[object, object]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+
+    async def write(self, delta: Delta[object, object]) -> Outcome[object]:
+        self.writes.append(delta)
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return Outcome()
+
+
+async def program(_: RouteChange) -> Outcome[Prefix]:
+    return Outcome()
+
+
+class Rig:
+    """A loop with recording tables, started on the HA VPN example."""
+
+    def __init__(self) -> None:
+        self.mailbox = Mailbox()
+        self.tables = {name: Recorder() for name in BOTTOM_UP if name != "routes"}
+        tables: Mapping[str, OwnedTable[object, object]] = self.tables
+        self.loop = Loop(self.mailbox, tables, program, "node-1")
+        for event in (
+            ev.IntentRead(intent=ha_vpn()),
+            ev.CapabilityProbed(capability=CAPABLE),
+            ev.InterfacesRead(interfaces={}),
+            ev.NexthopsRead(nexthops={}),
+            ev.RoutesRead(routes={}, backstops=frozenset()),
+            ev.CharonUp(charon="charon", version="5.9.8"),
+            ev.SasRead(charon="charon", sas={}),
+        ):
+            self.mailbox.post(event)
+
+    async def until(self, condition: object) -> None:
+        assert callable(condition)
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+
+def run(scenario: object) -> None:
+    async def main() -> None:
+        assert callable(scenario)
+        rig = Rig()
+        task = asyncio.ensure_future(rig.loop.run())
+        try:
+            await scenario(rig, task)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    asyncio.run(main())
+
+
+def test_a_table_that_hangs_holds_up_no_other() -> None:
+    async def scenario(rig: Rig, _: "asyncio.Task[None]") -> None:
+        rig.tables["links"].gate.clear()
+        await rig.until(lambda: rig.tables["credentials"].writes)
+        assert len(rig.tables["links"].writes) == 1
+        passes = rig.loop.state.passes
+        rig.mailbox.post(ev.Ticked())
+        await rig.until(lambda: rig.loop.state.passes > passes)
+        assert len(rig.tables["links"].writes) == 1
+        rig.tables["links"].gate.set()
+        await rig.until(lambda: rig.loop.state.world.written.get("links"))
+
+    run(scenario)
+
+
+def test_a_driver_error_is_a_row_that_waits_and_a_problem_that_names_it() -> None:
+    async def scenario(rig: Rig, _: "asyncio.Task[None]") -> None:
+        rig.tables["clamps"].error = TimedOut("nft did not answer within 5 s")
+        await rig.until(lambda: ("clamps", "ncg-tunnel-1") in rig.loop.state.world.retries)
+
+        def is_told() -> bool:
+            report = rig.loop.state.report
+            return report is not None and any("nft did not answer" in problem.message for problem in report.problems)
+
+        await rig.until(is_told)
+
+    run(scenario)
+
+
+def test_a_bug_in_a_table_ends_the_loop_with_it() -> None:
+    async def scenario(rig: Rig, task: "asyncio.Task[None]") -> None:
+        rig.tables["sysctls"].error = KeyError("a bug")
+        await asyncio.wait([task], timeout=5)
+        with pytest.raises(KeyError, match="a bug"):
+            task.result()
+
+    run(scenario)
