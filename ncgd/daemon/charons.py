@@ -53,9 +53,9 @@ class Charons:
         """The charons that should run, sorted."""
         return sorted(self._drivers)
 
-    def driver(self, name: str) -> CharonDriver:
-        """The driver of a charon in ``names``."""
-        return self._drivers[name]
+    def driver(self, name: str) -> CharonDriver | None:
+        """The driver of a charon; None when it should not run any more."""
+        return self._drivers.get(name)
 
 
 class RoutedTable:
@@ -77,8 +77,11 @@ class RoutedTable:
             )
             if not part:
                 continue
+            driver = self._charons.driver(name)
+            if driver is None:
+                continue  # it went while another was written to, and its rows with it
             try:
-                outcome = await self._select(self._charons.driver(name)).write(part)
+                outcome = await self._select(driver).write(part)
             except DriverError as error:
                 failed |= dict.fromkeys([*part.set, *part.remove], str(error))
                 continue

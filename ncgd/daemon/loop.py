@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.decision.desired import Desired, desired_state
+from ncgd.decision.fold import fold, next_wakeup
 from ncgd.decision.status import report
 from ncgd.decision.tunnels import Dataplane
-from ncgd.decision.world import World, fold, next_wakeup
+from ncgd.decision.world import World
 from ncgd.drivers.port import OwnedTable
 from ncgd.errors import DriverError
 from ncgd.model.delta import Outcome
@@ -66,18 +67,15 @@ class Loop:
         self._program = program
         self._clock = clock
         self._slow: dict[str, asyncio.Task[Outcome[object]]] = {}
-        self._broken: BaseException | None = None
         now = clock()
         self.state = State(World(started=now, now=now, node=node))
 
     async def run(self) -> None:
-        """Pass after pass. Raises whatever but DriverError a table raises: that is a bug."""
+        """Pass after pass."""
         try:
             while True:
                 await self._wait_and_fold()
                 await self._pass()
-                if self._broken is not None:
-                    raise self._broken
         finally:
             for task in self._slow.values():
                 task.cancel()
@@ -132,15 +130,15 @@ class Loop:
         try:
             return await self._tables[step.table].write(step.delta)
         except DriverError as error:
-            return Outcome(failed=dict.fromkeys([*step.delta.set, *step.delta.remove], str(error)))
+            text = str(error)
+        except Exception as error:
+            log.exception("a bug in table %s", step.table, extra={"event": "bug"})
+            text = f"a bug in ncgd: {error!r}; see its log"
+        return Outcome(failed=dict.fromkeys([*step.delta.set, *step.delta.remove], text))
 
     def _written(self, step: Step, task: asyncio.Task[Outcome[object]]) -> None:
         self._slow.pop(step.table, None)
         if task.cancelled():
-            return
-        if error := task.exception():
-            self._broken = error
-            self._mailbox.post(Ticked())
             return
         delta = step.delta
         self._mailbox.post(TableWritten(table=step.table, set=delta.set, removed=delta.remove, outcome=task.result()))

@@ -28,6 +28,8 @@ FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 30.0
 STOP_SECONDS = 5.0
 KEPT_LOG_BYTES = 4 << 20
+LAST_WORDS_BYTES = 400
+"""How much of what a program said before it ended is shown, at most."""
 _RECORD = ".process.json"
 
 
@@ -35,9 +37,8 @@ class Process:
     """A process by pid, ours or adopted. Raises ProcessLookupError when there is none."""
 
     def __init__(self, pid: int, *, is_child: bool = False) -> None:
-        """``is_child``: we are its parent and have to reap it."""
+        """``is_child``: just started by us; it may have ended already and waits to be reaped."""
         self.pid = pid
-        self._is_child = is_child
         self.started = _start_time(pid, may_be_dead=is_child)
 
     async def ended(self) -> str:
@@ -55,13 +56,11 @@ class Process:
             finally:
                 loop.remove_reader(handle)
                 os.close(handle)
-        if not self._is_child:
-            return "it ended"
         try:
             code = os.waitstatus_to_exitcode(os.waitpid(self.pid, os.WNOHANG)[1])  # noqa: ASYNC222 - WNOHANG
-        except ChildProcessError:  # reaped by an earlier wait
+        except ChildProcessError:  # adopted, or reaped by an earlier wait
             return "it ended"
-        return f"it was killed by {signal.Signals(-code).name}" if code < 0 else f"it exited with status {code}"
+        return f"it was killed by {_signal_name(-code)}" if code < 0 else f"it exited with status {code}"
 
 
 class Supervisor:
@@ -103,6 +102,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
+            spoken = self._spoken(name)
             try:
                 process = await self._adopt_or_start(name, row)
             except (NcgdError, OSError) as error:
@@ -110,6 +110,8 @@ class Supervisor:
             else:
                 self._post(ProcessChanged(name=name, is_running=True, pid=process.pid, restarts=restarts))
                 reason = await process.ended()
+                if loop.time() - began <= YOUNG_SECONDS:
+                    reason += self._last_words(name, spoken)
             restarts += 1
             delay = FIRST_DELAY_SECONDS if loop.time() - began > YOUNG_SECONDS else delay
             log.warning("%s: %s; starting it again in %.1f s", name, reason, delay, extra={"event": "process"})
@@ -139,7 +141,7 @@ class Supervisor:
             if file.is_seed and file.path.exists():
                 continue
             _write(file.path, file.text, file.mode)
-        output = self._run_dir / f"{name}.log"
+        output = self._output(name)
         if output.exists() and output.stat().st_size > KEPT_LOG_BYTES:
             output.replace(output.with_suffix(".log.1"))
         with output.open("ab") as stream:
@@ -162,6 +164,21 @@ class Supervisor:
         _write(self._record(name), json.dumps(record), 0o600)
         return process
 
+    def _output(self, name: str) -> Path:
+        return self._run_dir / f"{name}.log"
+
+    def _spoken(self, name: str) -> int:
+        """How much a program has said so far, in bytes."""
+        output = self._output(name)
+        return output.stat().st_size if output.exists() else 0
+
+    def _last_words(self, name: str, spoken: int) -> str:
+        """``": "`` and the last line that it has said after the first ``spoken`` bytes; empty when there is none."""
+        with self._output(name).open("rb") as stream:
+            stream.seek(max(spoken, self._spoken(name) - LAST_WORDS_BYTES))
+            lines = stream.read().decode(errors="replace").split("\n")
+        return next((f": {line.strip()}" for line in reversed(lines) if any(map(str.isalnum, line))), "")
+
     async def _stop(self, name: str) -> None:
         if found := self._recorded(name):
             await _end(found[0])
@@ -177,6 +194,13 @@ class Supervisor:
 
     def _record(self, name: str) -> Path:
         return self._run_dir / f"{name}{_RECORD}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 async def _end(process: Process) -> None:

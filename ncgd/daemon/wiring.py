@@ -31,6 +31,9 @@ from ncgd.sources.files import FilesSource
 
 AnyTable = OwnedTable[object, object]
 
+PROBE_SECONDS = 5.0
+"""While neither dataplane can run: how often that is looked at again. What is missing may be installed meanwhile."""
+
 
 async def run(settings: Settings) -> None:
     """Wire everything and run until cancelled. Raises UserError when another ncgd runs here."""
@@ -77,13 +80,18 @@ async def _run(settings: Settings) -> None:
     api = Api(settings.socket, lambda: loop.state)
     source = FilesSource(settings.resources, vault, mailbox.post)
 
-    async def probe_once() -> None:
-        mailbox.post(CapabilityProbed(capability=await asyncio.to_thread(probe)))
+    async def probe_until_able() -> None:
+        while True:
+            capability = await asyncio.to_thread(probe)
+            mailbox.post(CapabilityProbed(capability=capability))
+            if capability.kernel_esp or capability.userspace_esp:
+                return
+            await asyncio.sleep(PROBE_SECONDS)
 
     async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as at_end:
         at_end.callback(kernel.close)
         jobs = [
-            ("capability", probe_once()),
+            ("capability", probe_until_able()),
             ("kernel", kernel.run()),
             ("exabgp", bgp.run()),
             ("files", source.run()),

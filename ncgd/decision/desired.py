@@ -109,6 +109,8 @@ def _nexthops(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], a
     for name, peer in intent.peers.items():
         version = peer.peer_ip.version
         plan = tunnels.get(peer.tunnel) if peer.tunnel else None
+        if peer.tunnel and plan is None:
+            continue  # never over a link that happens to reach the address: that would be cleartext
         interface = plan.interface if plan else link_to(peer.peer_ip, world)
         observed_link = (world.interfaces or {}).get(interface or "")
         if observed_link is None or not observed_link.is_up:

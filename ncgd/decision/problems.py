@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ncgd.decision.desired import SPEAKER, Desired
 from ncgd.decision.world import World
+from ncgd.model.ike import SaState
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
 from ncgd.model.spec import Finding, Intent
@@ -12,7 +13,7 @@ _TUNNEL_HINTS: dict[str, str] = {
     TunnelReason.CONNECTING: "check that UDP 500 and 4500 reach the peer, and that it knows our public address",
     TunnelReason.SA_DOWN: "check that UDP 500 and 4500 reach the peer, and that both ends hold the same key",
     TunnelReason.INTERFACE_DOWN: "ncgd sets it up again at its next pass",
-    TunnelReason.NO_INTERFACE: "charon makes its TUN device when it starts; its log in the run directory says what failed",
+    TunnelReason.NO_INTERFACE: "charon makes its TUN device when it starts: its log in the run directory says more",
     TunnelReason.NO_SESSION: "see the session's own problem; without one no prefix uses this tunnel",
     TunnelReason.ADDRESS_IN_USE: "free the address, or change localTunnelIP here and on the Cloud Router",
     TunnelReason.PATH_DEAD: "IKE is up, but nothing comes back: ESP is dropped, or the path is broken; "
@@ -34,10 +35,14 @@ def find_problems(
 ) -> tuple[Problem, ...]:
     """All problems, the root causes first; what merely follows from one is left out."""
     intent = world.intent or Intent()
+    machine = tuple(_of_machine(world, desired))
+    told = {problem.object for problem in machine}
+    silent = {name for name, plan in desired.tunnels.items() if plan.charon.name not in told}
     return (
-        *_of_machine(world, desired),
+        *machine,
         *(_of_finding(finding) for finding in intent.findings),
-        *_of_tunnels(world, tunnels, has_dataplane=desired.dataplane.mode is not None),
+        *_of_tunnels(world, tunnels, silent),
+        *_of_changes(world, desired),
         *_of_peers(peers, intent),
         *_of_rows(world),
         *_of_gateway(intent, world),
@@ -94,10 +99,12 @@ def _of_finding(finding: Finding) -> Problem:
     )
 
 
-def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], *, has_dataplane: bool) -> Iterator[Problem]:
-    for tunnel in tunnels if has_dataplane else ():
-        # A missing charon, interface (of those we make) or session is told at its cause.
-        if tunnel.is_usable or tunnel.reason == TunnelReason.NO_CHARON:
+def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], silent: set[str]) -> Iterator[Problem]:
+    """Tunnels that are not usable. What is told at its cause is left out; ``silent`` are those whose charon is not."""
+    for tunnel in tunnels:
+        if tunnel.is_usable or tunnel.reason == TunnelReason.NO_DATAPLANE:
+            continue
+        if tunnel.reason == TunnelReason.NO_CHARON and tunnel.ref.name not in silent:
             continue
         if tunnel.reason == TunnelReason.NO_INTERFACE and tunnel.interface:
             continue
@@ -108,6 +115,19 @@ def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], *, has_dataplan
         reason = failure.reason if failure and is_ike else tunnel.reason
         hint = _IKE_HINTS.get(reason) or _TUNNEL_HINTS.get(tunnel.reason, "")
         yield Problem(reason=reason, object=str(tunnel.ref), message=tunnel.message, hint=hint)
+
+
+def _of_changes(world: World, desired: Desired) -> Iterator[Problem]:
+    """Tunnels that carry traffic on an older configuration, because the new one does not come up."""
+    for name, plan in desired.tunnels.items():
+        sa, failure = world.sa(name), world.ike_failures.get(name)
+        if sa and failure and sa.state == SaState.INSTALLED and sa.digest != plan.connection.digest:
+            yield Problem(
+                reason=failure.reason,
+                object=str(plan.tunnel.ref),
+                message=f"still runs on its old configuration, the new one fails: {failure.message}",
+                hint=_IKE_HINTS.get(failure.reason, ""),
+            )
 
 
 def _of_peers(peers: tuple[PeerReport, ...], intent: Intent) -> Iterator[Problem]:

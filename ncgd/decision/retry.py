@@ -20,4 +20,4 @@ class Retry:
 def again(previous: Retry | None, now: float, text: str = "", row: object = None) -> Retry:
     """The retry after one more attempt: 0.5 s, doubled each time, at most 15 s."""
     attempts = (previous.attempts if previous else 0) + 1
-    return Retry(attempts, now + min(FIRST_SECONDS * 2 ** (attempts - 1), LONGEST_SECONDS), text, row)
+    return Retry(attempts, now + min(FIRST_SECONDS * 2 ** min(attempts - 1, 10), LONGEST_SECONDS), text, row)

@@ -19,6 +19,8 @@ Ranking = tuple[tuple[str, ...], ...]
 """Tiers of peers, best first; the peers of one tier share the load (ECMP). RFC 4271 §9.1 order."""
 
 Candidates = tuple[tuple[str, Attributes], ...]
+_Key = tuple[tuple[str, int], ...]
+"""Candidates by the identity of their attributes."""
 
 
 @dataclass(slots=True)
@@ -44,7 +46,7 @@ class Rib:
         self.peers: dict[str, PeerTable] = {}
         self.best: dict[Prefix, Ranking] = {}
         self._dirty: set[Prefix] = set()
-        self._memo: dict[tuple[int | str, ...], tuple[Candidates, Ranking]] = {}
+        self._memo: dict[_Key, tuple[Candidates, Ranking]] = {}
         self._shared: dict[Ranking, Ranking] = {}
         self._order: Mapping[str, int] | None = None
 
@@ -121,10 +123,15 @@ class Rib:
         changed: dict[Prefix, Ranking | None] = {}
         for table in self.peers.values():
             self._judge(table, installed)
+        # 100 000 times for a full table: nothing is built unless a ranking is new.
+        tables = [(peer, table.accepted, table.paths) for peer, table in self.peers.items()]
+        memo, best = self._memo, self.best
         for prefix in self._dirty:
-            candidates = self._candidates(prefix)
-            ranking = self._rank(candidates, rank) if candidates else None
-            if self.best.get(prefix) != ranking:
+            # Attributes are shared by many paths, so identity is a cheap key; the memo holds them, so ids stay theirs.
+            key = tuple([(peer, id(paths[prefix])) for peer, accepted, paths in tables if prefix in accepted])
+            known = memo.get(key)
+            ranking = known[1] if known else self._rank(key, self._candidates(prefix), rank) if key else None
+            if best.get(prefix) is not ranking:
                 changed[prefix] = ranking
                 if ranking is None:
                     del self.best[prefix]
@@ -141,12 +148,7 @@ class Rib:
     def _table(self, peer: str) -> PeerTable:
         return self.peers.setdefault(peer, PeerTable())
 
-    def _rank(self, candidates: Candidates, rank: Callable[[Candidates], Ranking]) -> Ranking:
-        # Attributes are shared by many paths, so identity is a cheap key; the memo holds them, so ids stay theirs.
-        key = tuple(part for peer, attributes in candidates for part in (peer, id(attributes)))
-        known = self._memo.get(key)
-        if known is not None:
-            return known[1]
+    def _rank(self, key: _Key, candidates: Candidates, rank: Callable[[Candidates], Ranking]) -> Ranking:
         if len(self._memo) > 10_000:  # attributes come and go for ever; the memo must not
             self._memo.clear()
         ranking = rank(candidates)
@@ -193,12 +195,12 @@ class Rib:
 def rank(candidates: Candidates) -> Ranking:
     """Order paths by RFC 4271 §9.1.2.2 and group the equal ones.
 
-    Highest LOCAL_PREF, shortest AS_PATH, lowest ORIGIN, then lowest MED among paths from the same neighbouring AS
+    Shortest AS_PATH, lowest ORIGIN, then lowest MED among paths from the same neighbouring AS
     (§9.1.2.2 c). Paths from different neighbouring ASes with equal attributes share a tier, as do equal MEDs.
     """
-    classes: dict[tuple[int, int, int], dict[int, dict[int, list[str]]]] = {}
+    classes: dict[tuple[int, int], dict[int, dict[int, list[str]]]] = {}
     for peer, path in candidates:
-        preference = (-path.local_preference, path.as_path_length, int(path.origin))
+        preference = (path.as_path_length, int(path.origin))
         neighbour_as = path.as_path[0] if path.as_path else 0
         classes.setdefault(preference, {}).setdefault(neighbour_as, {}).setdefault(path.med, []).append(peer)
     tiers: list[tuple[str, ...]] = []

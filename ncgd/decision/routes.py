@@ -83,10 +83,12 @@ class RouteTable:
         self._installed_in: Counter[int] = Counter()
         self._dirty: set[Prefix] = set()
         self._kept: set[Prefix] = set()
+        self._adopted: set[Prefix] = set()
+        """Rows found at the start that nobody has spoken of since."""
 
     def update(self, changed: Mapping[Prefix, Ranking | None], in_tunnel: frozenset[str]) -> None:
         """Take over rankings that changed; prefixes learned through a tunnel get a backstop."""
-        ids: dict[tuple[int, int], int] = {}
+        known: dict[tuple[int, int], tuple[int, bool]] = {}
         for prefix, ranking in changed.items():
             before = self.desired.pop(prefix, None)
             if before is not None:
@@ -95,17 +97,21 @@ class RouteTable:
                 self.guarded.discard(prefix)
                 continue
             version = px.version(prefix)
-            group = ids.get((id(ranking), version))  # rankings are few and shared: hashing each would cost
-            if group is None:
-                group = ids[id(ranking), version] = group_id(ranking, version)
+            found = known.get((id(ranking), version))  # rankings are few and shared: hashing each would cost
+            if found is None:
+                group = group_id(ranking, version)
+                is_guarded = any(peer in in_tunnel for tier in ranking for peer in tier)
+                found = known[id(ranking), version] = (group, is_guarded)
                 self._rankings[group] = (ranking, version)
+            group, is_guarded = found
             self.desired[prefix] = group
             self._users[group] += 1
-            if any(peer in in_tunnel for tier in ranking for peer in tier):
+            if is_guarded:
                 self.guarded.add(prefix)
             else:
                 self.guarded.discard(prefix)
         self._dirty.update(changed)
+        self._adopted.difference_update(changed)
         for group in [group for group in self._rankings if not self._users[group]]:
             del self._rankings[group], self._users[group]
 
@@ -123,6 +129,8 @@ class RouteTable:
                 for prefix in self.installed.keys() | routes.keys()
                 if self.installed.get(prefix) != routes.get(prefix)
             )
+        else:
+            self._adopted = set(routes) | held
         self.installed, self.backstops, self.is_read = dict(routes), held, True
         self._installed_in = Counter(self.installed.values())
         self._dirty.update(self.desired, self.installed, held)
@@ -131,7 +139,7 @@ class RouteTable:
     def change(self, *, may_remove: bool, limit: int = 10_000) -> RouteChange:
         """Take up to ``limit`` prefixes whose rows differ, to be programmed now (``has_more`` tells of the rest).
 
-        With ``may_remove`` False, rows that nobody wants (yet) stay as they are, and are looked at again later.
+        With ``may_remove`` False, rows found at the start that nobody has spoken of yet stay as they are.
         """
         if may_remove and self._kept:
             self._dirty |= self._kept
@@ -141,13 +149,15 @@ class RouteTable:
         while self._dirty and len(routes) + len(guards) < limit:
             prefix = self._dirty.pop()
             wanted = self.desired.get(prefix)
-            if wanted is None and not may_remove:
+            if wanted is None and not may_remove and prefix in self._adopted:
                 self._kept.add(prefix)
                 continue
             if wanted != self.installed.get(prefix):
                 routes[prefix] = wanted
             if (prefix in self.guarded) != (prefix in self.backstops):
                 guards[prefix] = prefix in self.guarded
+            if prefix not in routes and prefix not in guards:
+                self.failed.pop(prefix, None)
         return RouteChange(routes=routes, backstops=guards)
 
     @property

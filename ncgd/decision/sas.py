@@ -49,15 +49,13 @@ def _is_due(name: str, connection: Connection, sa: TunnelSa | None, world: World
         return True
     if sa.state == SaState.INSTALLED:
         return sa.digest != connection.digest
-    # Connecting: charon keeps trying by itself (keyingtries = 0), unless it is trying an older configuration.
-    return retry is not None and isinstance(retry.row, Connection) and retry.row != connection
+    # Connecting: charon keeps trying by itself (keyingtries = 0), but maybe an older configuration than ours.
+    return retry is None or retry.row != connection
 
 
 def _superfluous(sa: TunnelSa, connection: Connection, charon: str, world: World) -> set[object]:
     if sa.state == SaState.INSTALLED and sa.digest == connection.digest:
         return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in sa.stale_ike_ids}
-    retry = world.retries.get(("sas", sa.tunnel))
-    is_old = retry is not None and isinstance(retry.row, Connection) and retry.row != connection
-    if sa.state == SaState.CONNECTING and is_old and sa.ike_id:
+    if sa.state == SaState.CONNECTING and sa.ike_id and _is_due(sa.tunnel, connection, sa, world):
         return {StaleSa(charon=charon, ike_id=sa.ike_id)}
     return set()

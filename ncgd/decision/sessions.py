@@ -40,7 +40,8 @@ def advertised_meds(intent: Intent, lost: Collection[str] = ()) -> dict[str, int
             floor = min(med + PASSIVE_MED_STEP, 0xFFFF_FFFF)
         meds[name] = med
     if lost:
-        urgent = max(1, min(meds.values()) // 2)  # 0 would leave no room, and a missing MED counts as 0
+        best = min(meds.values())
+        urgent = max(1, best // 2) if best else 0  # nothing is better than 0
         meds |= {name: urgent for name in meds if name not in lost}
     return meds
 
@@ -122,8 +123,11 @@ def carriers(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) ->
     for name, peer in intent.peers.items():
         if not is_forwarding(peer, world):
             continue
-        tunnel = tunnels.get(peer.tunnel) if peer.tunnel else None
-        passes = tunnel_state(tunnel, world)[0] if tunnel else link_to(peer.peer_ip, world) is not None
+        if peer.tunnel:
+            tunnel = tunnels.get(peer.tunnel)
+            passes = tunnel is not None and tunnel_state(tunnel, world)[0]
+        else:
+            passes = link_to(peer.peer_ip, world) is not None
         if passes:
             (trusted if vitality(peer.tunnel, world).may_carry else doubtful).add(name)
     return Carriers(frozenset(trusted), frozenset(doubtful))

@@ -139,7 +139,7 @@ def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) 
         peer_ip=str(peer.peer_ip),
         peer_asn=peer.peer_asn,
         received=len(table.paths) - len(table.stale) if table else 0,
-        accepted=len(table.accepted - table.stale) if table else 0,
+        accepted=len(table.accepted) - len(table.accepted & table.stale) if table else 0,
         refused=dict(refused),
         advertised=tuple((px.text(prefix), med) for prefix in exported(intent, peer)) if is_up else (),
         uptime_seconds=max(0, int(world.now - session.since)) if is_up else 0,

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 from ncgd.decision.mtu import payload_bytes
 from ncgd.decision.routes import stable_number
 from ncgd.decision.world import World
+from ncgd.model.bgp import SessionState
 from ncgd.model.clamp import MssClamp
 from ncgd.model.fib import IF_ID_BASE, LINK_PREFIX, Address, AddressKey, Link, LinkKind
 from ncgd.model.ike import Charon, Connection, Credential, DataplaneMode, SaState
@@ -18,6 +19,7 @@ from ncgd.model.spec import DataplaneChoice, Gateway, Intent, Peer, Tunnel
 KERNEL_CHARON = "charon"
 _INTERFACE_NAME_BYTES = 15
 _FIRST_PORT = 20_000
+_PORT_SLOTS = 6_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +82,40 @@ def interface_name(tunnel: str, if_id: int) -> str:
     return name if len(name) <= _INTERFACE_NAME_BYTES else f"{LINK_PREFIX}-{if_id & 0xFFFFFF:06x}"
 
 
-def charon_of(tunnel: str, if_id: int, mode: DataplaneMode) -> Charon:
-    """The charon that holds a tunnel. Userspace ones get UDP ports of their own, stable by name."""
+def charon_of(tunnel: str, port: int, mode: DataplaneMode) -> Charon:
+    """The charon that holds a tunnel. Userspace ones have UDP ports of their own."""
     if mode == DataplaneMode.KERNEL:
         return Charon(name=KERNEL_CHARON, mode=mode)
-    port = _FIRST_PORT + 2 * (if_id % 10_000)
     return Charon(name=f"charon-{tunnel}", mode=mode, ike_port=port, nat_port=port + 1)
+
+
+def userspace_ports(ids: Mapping[str, int]) -> dict[str, int]:
+    """The first of two UDP ports per tunnel, below the ephemeral range; stable like the ids they come from."""
+    taken: dict[int, str] = {}
+    for name, if_id in sorted(ids.items()):
+        slot = if_id % _PORT_SLOTS
+        while slot in taken:
+            slot = (slot + 1) % _PORT_SLOTS
+        taken[slot] = name
+    return {name: _FIRST_PORT + 2 * slot for slot, name in taken.items()}
 
 
 def plan_tunnels(intent: Intent, world: World, mode: DataplaneMode) -> dict[str, TunnelPlan]:
     """What every tunnel in force asks for."""
     ids = if_ids(list(intent.tunnels))
+    ports = userspace_ports(ids)
     peers: dict[str, list[Peer]] = {}
     for peer in intent.peers.values():
         if peer.tunnel:
             peers.setdefault(peer.tunnel, []).append(peer)
     return {
-        name: _plan_tunnel(tunnel, peers.get(name, []), ids[name], world, mode)
+        name: _plan_tunnel(tunnel, peers.get(name, []), charon_of(name, ports[name], mode), ids[name], world)
         for name, tunnel in intent.tunnels.items()
     }
 
 
-def _plan_tunnel(tunnel: Tunnel, peers: list[Peer], if_id: int, world: World, mode: DataplaneMode) -> TunnelPlan:
-    charon = charon_of(tunnel.name, if_id, mode)
-    is_kernel = mode == DataplaneMode.KERNEL
+def _plan_tunnel(tunnel: Tunnel, peers: list[Peer], charon: Charon, if_id: int, world: World) -> TunnelPlan:
+    is_kernel = charon.mode == DataplaneMode.KERNEL
     interface = interface_name(tunnel.name, if_id) if is_kernel else world.tuns.get(charon.name)
     obstacle: tuple[TunnelReason, str] | None = None
     local = tunnel.bind_address
@@ -200,6 +212,13 @@ def _foreign_holder(world: World, key: AddressKey, interface: str | None) -> str
     return None
 
 
+def _has_session(plan: TunnelPlan, world: World) -> bool:
+    peers = world.intent.peers.values() if world.intent else ()
+    return any(
+        peer.tunnel == plan.tunnel.name and world.session(peer.name).state == SessionState.ESTABLISHED for peer in peers
+    )
+
+
 def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, str]:
     """Whether packets can pass this tunnel (SA installed, interface ready), the reason, and a sentence."""
     if plan.obstacle:
@@ -207,7 +226,7 @@ def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, st
     charon = world.charons.get(plan.charon.name)
     sa = world.sa(plan.tunnel.name)
     observed = (world.interfaces or {}).get(plan.interface or "")
-    if sa is None and (charon is None or not charon.is_up):
+    if sa is None and (charon is None or not charon.is_up) and not _has_session(plan, world):
         why = charon.reason if charon and charon.reason else "it has not answered yet"
         return False, TunnelReason.NO_CHARON, f"the IKE daemon {plan.charon.name} is not reachable: {why}"
     if observed is None:
@@ -218,6 +237,8 @@ def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, st
         )
     if not observed.is_up:
         return False, TunnelReason.INTERFACE_DOWN, f"interface {observed.name} is administratively down"
+    if (charon is None or not charon.is_read) and _has_session(plan, world):
+        return True, TunnelReason.USABLE, "its BGP session is up; the IKE daemon has not told its SAs yet"
     if sa is not None and sa.state == SaState.INSTALLED:
         return True, TunnelReason.USABLE, "SA installed, interface up"
     failure = world.ike_failures.get(plan.tunnel.name)

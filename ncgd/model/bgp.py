@@ -34,7 +34,6 @@ class Attributes:
     origin: Origin = Origin.INCOMPLETE
     med: int = 0
     """Missing counts as 0, the best (RFC 4271 §9.1.2.2 c)."""
-    local_preference: int = 100
     next_hop: str = ""
     communities: tuple[str, ...] = ()
 

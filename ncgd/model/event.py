@@ -113,6 +113,11 @@ class SpeakerUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerRead:
+    """The speaker has told of every session that is up, with its table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerLost:
     """The speaker's API does not answer. Sessions may be up all the same."""
 
@@ -237,6 +242,7 @@ Event = (
     | IkeFailed
     | TunFound
     | SpeakerUp
+    | SpeakerRead
     | SpeakerLost
     | SessionUp
     | SessionDown

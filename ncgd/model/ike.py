@@ -21,7 +21,7 @@ class DataplaneMode(StrEnum):
 class Charon:
     """One IKE daemon. The kernel dataplane has one for all tunnels; userspace one per tunnel.
 
-    ``ike_port`` and ``nat_port`` are its local UDP ports: 500 and 4500 for the first instance.
+    ``ike_port`` and ``nat_port`` are its local UDP ports: 500 and 4500 in the kernel dataplane.
     """
 
     name: str

@@ -17,6 +17,9 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return None
     if world.interfaces is None or world.nexthops is None or not world.routes.is_read:
         return "the kernel's tables have not been read yet"
+    strangers = world.speaker.neighbors - world.intent.peers.keys()
+    if table == "neighbors" and strangers and not world.intent.is_complete:
+        return f"session {min(strangers)} runs, and its resource cannot be read"
     if table in {"nexthops", "routes", "neighbors"}:
         return unsettled(world, desired)
     return None
@@ -30,7 +33,7 @@ def unsettled(world: World, desired: Desired) -> str | None:
         view = world.charons.get(name)
         if view is None or not view.is_read:
             return f"the SAs of {name} have not been read yet"
-    if not world.speaker.version:
+    if not world.speaker.is_read:
         return "the BGP speaker has not been read yet"
     return None
 

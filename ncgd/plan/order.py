@@ -5,8 +5,8 @@ Build from the bottom up, then remove from the top down: make before break, with
 
 BOTTOM_UP = (
     "processes",
-    "sysctls",
     "links",
+    "sysctls",
     "addresses",
     "nexthops",
     "routes",

@@ -48,7 +48,7 @@ def make_plan(world: World, desired: Desired) -> Plan:
         elif table != "routes":
             deltas[table] = _due(table, diff(desired.tables[table], observed(table, world)), world)
     intent = world.intent or Intent(is_complete=False)
-    if not intent.is_complete:
+    if not intent.is_complete or desired.dataplane.mode is None:
         deltas = {table: _without_unexplained(table, delta, intent) for table, delta in deltas.items()}
     steps: list[Step | RouteStep] = []
     withdrawn = deltas.get(WITHDRAWN_FIRST, Delta())
@@ -74,7 +74,7 @@ def make_plan(world: World, desired: Desired) -> Plan:
 
 
 def _without_unexplained(table: str, delta: Delta[object, object], intent: Intent) -> Delta[object, object]:
-    """Without removals: what is not named may well be wanted, it only could not be read. A named peer may go."""
+    """Without removals: what is not named may well be wanted, it only cannot be told now. A named peer may go."""
     named = frozenset(key for key in delta.remove if table == WITHDRAWN_FIRST and key in intent.peers)
     return Delta(set=delta.set, remove=named)
 
@@ -96,7 +96,8 @@ def _observed_addresses(world: World) -> Rows:
     rows: dict[object, object] = {}
     for name in observed_links(world):
         for key in (world.interfaces or {})[name].address_keys():
-            if not (key.address.version == 6 and key.address.is_link_local):
+            # The kernel gives every interface an IPv6 link-local address of its own.
+            if key in written or not (key.address.version == 6 and key.address.is_link_local):
                 rows[key] = written.get(key)
     return rows
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from ncgd.decision.desired import Desired, desired_state
+from ncgd.decision.fold import fold
 from ncgd.decision.status import report
-from ncgd.decision.world import World, fold
+from ncgd.decision.world import World
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.bgp import Attributes, Neighbor, Origin
@@ -114,6 +115,7 @@ class Site:
             self._tell(ev.SessionUp(peer=name, restart_seconds=120))
             paths = dict(self.sent.get(name, {}))
             self._tell(ev.AdjRibInRead(peer=name, paths=paths, families_ended=frozenset({4})))
+        self._tell(ev.SpeakerRead())
 
     def peer_sends(self, name: str, *prefixes: Prefix, med: int = 100) -> None:
         """What a peer advertises from now on, once its session is up."""

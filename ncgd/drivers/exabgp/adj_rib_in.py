@@ -14,6 +14,7 @@ from ncgd.model.event import (
     PathsWithdrawn,
     SessionDown,
     SessionUp,
+    SpeakerRead,
 )
 from ncgd.model.prefix import Prefix
 
@@ -76,6 +77,7 @@ class Sessions:
         if isinstance(message, codec.Synced):
             for key in self._unheard & self._up.keys():
                 self._down(key, "the speaker was started again", is_graceful=True)
+            self._post(SpeakerRead())
             return
         if isinstance(message, codec.Answer) or message.key not in self._names:
             return

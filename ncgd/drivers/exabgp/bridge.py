@@ -148,7 +148,7 @@ class Speaker:
         elif kind == "state":
             self._state(key, session, neighbor["state"], neighbor.get("reason", ""))
         elif kind == "open" and not session.is_up:
-            session.restart = neighbor["open"]["capabilities"].get("64", {}).get("time")
+            session.restart = restart_seconds(neighbor["open"]["capabilities"].get("64"))
         elif kind == "refresh" and session.refreshing:
             self._refresh(key, session, neighbor["route-refresh"])
 
@@ -233,6 +233,11 @@ class Speaker:
             else:
                 # Graceful on both sides: the new session brings the table.
                 self.ask(f"{target} teardown 4", ignore)
+
+
+def restart_seconds(graceful: dict[str, Any] | None) -> int | None:
+    """From the peer's capability 64. Without a family it only helps others restart (RFC 4724 §3): BIRD by default."""
+    return graceful["time"] if graceful and graceful["address-family-flags"] else None
 
 
 def ignore(_is_ok: bool, _lines: list[str]) -> None:

@@ -139,7 +139,6 @@ def attributes(values: dict[str, Any]) -> Attributes:
             as_path_length=length,
             origin=Origin[values["origin"].upper()],
             med=int(values.get("med", 0)),
-            local_preference=int(values.get("local-preference", 100)),
             next_hop=values["next-hop"],
             communities=tuple(
                 ":".join(map(str, community))

@@ -123,11 +123,15 @@ def launch(charon: Charon, installation: Installation, directory: Path, *, priva
 
 
 def _in_private_run(directory: Path, command: tuple[str, ...]) -> tuple[str, ...]:
-    """``exec`` all the way, so the pid stays that of the spawned process."""
+    """``exec`` all the way, so the pid stays that of the spawned process.
+
+    A pid file that a killed charon left behind goes: once its number is somebody else's, charon would refuse to start.
+    """
     steps = [
         "set -e",
         "mount -n --make-rprivate /",
         f"mount -n --bind {_q(directory)} /run",
+        "rm -f /run/charon.pid",
         f"exec {shlex.join(command)}",
     ]
     return ("unshare", "--mount", "--", "sh", "-c", "\n".join(steps))

@@ -22,7 +22,7 @@ HEAD = (
 _OPENED = (
     '"direction": "receive", "open": { "version": 4, "asn": 64512, "hold_time": 60, "router_id": "169.254.1.1", '
     '"capabilities": { "1": { "name": "multiprotocol", "families": [ "ipv4/unicast" ] }, "64": { "name": '
-    '"graceful restart", "time": 77, "address-family-flags": { }, "restart-flags": [ ]  } } }'
+    '"graceful restart", "time": 77, "address-family-flags": { "ipv4/unicast": [ ] }, "restart-flags": [ ]  } } }'
 )
 OPEN = HEAD % ("open", _OPENED)
 UP = HEAD % ("state", '"state": "up"')

@@ -73,6 +73,8 @@ def test_a_killed_charon_comes_back_empty_and_its_tunnel_is_made_again(gateway: 
             process.kill()
             await asyncio.to_thread(process.wait)
             await watch.until(lambda: watch.of(CharonLost), "CharonLost")
+            # Its pid file is still there, and its process id may have become another program's.
+            (gateway.charons[name].directory / "charon.pid").write_text(f"{os.getpid()}\n")
             gateway.start_charon(name)
             await watch.until(lambda: watch.of(CharonUp), "CharonUp again")
             assert watch.of(CharonUp)[0].tunnels == frozenset()

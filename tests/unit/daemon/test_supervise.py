@@ -157,6 +157,20 @@ def test_a_missing_program_is_reported_and_tried_again_until_it_is_there(tmp_pat
     asyncio.run(scenario())
 
 
+def test_the_last_words_of_a_program_that_dies_young_say_why(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Watcher(tmp_path, launcher("sh", "-c", "echo earlier; echo no such thing >&2; exit 3")) as watcher:
+            await watcher.supervisor.write(START)
+            assert (await watcher.next(running=False)).reason == "it exited with status 3: no such thing"
+            await watcher.supervisor.write(STOP)
+        async with Watcher(tmp_path, launcher("false")) as watcher:
+            await watcher.supervisor.write(START)
+            assert (await watcher.next(running=False)).reason == "it exited with status 1", "what it said itself"
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
 def test_a_program_that_cannot_live_is_no_crash_loop(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Watcher(tmp_path, launcher("false")) as watcher:

@@ -33,13 +33,11 @@ def prefixes(count: int) -> list[Prefix]:
 @pytest.mark.parametrize(
     ("better", "worse"),
     [
-        (replace(BASE, local_preference=200), BASE),
         (BASE, replace(BASE, as_path=(64512, 64513), as_path_length=2)),
         (BASE, replace(BASE, origin=Origin.EGP)),
         (replace(BASE, origin=Origin.EGP), replace(BASE, origin=Origin.INCOMPLETE)),
         (replace(BASE, med=0), BASE),
         # Earlier rules win over later ones.
-        (replace(BASE, local_preference=200, as_path=(64512, 1, 2), as_path_length=3), BASE),
         (replace(BASE, med=900), replace(BASE, as_path=(64512, 1), as_path_length=2, med=0)),
     ],
 )

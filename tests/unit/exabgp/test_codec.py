@@ -15,6 +15,7 @@ from ncgd.model.event import (
     PathsWithdrawn,
     SessionDown,
     SessionUp,
+    SpeakerRead,
 )
 
 KEY = "169.254.1.1 169.254.1.2"
@@ -55,7 +56,6 @@ def test_attributes_of_exabgp() -> None:
         as_path_length=3,
         origin=Origin.EGP,
         med=7,
-        local_preference=150,
         next_hop="169.254.1.1",
         communities=("64512:77", "4200000000:2:3"),
     )
@@ -101,7 +101,7 @@ def test_a_session_from_its_start_to_its_end() -> None:
 
 
 def test_a_table_is_one_event() -> None:
-    up, table = events(
+    up, table, _ = events(
         line("begin", KEY, 0.5, False, None, [4]),
         line("learn", KEY, PLAIN, ["10.0.0.0/8"]),
         line("learn", KEY, PLAIN, ["11.0.0.0/8"]),
@@ -148,7 +148,8 @@ def test_a_session_that_a_new_speaker_does_not_have_is_down() -> None:
     sessions.take(codec.decode(line("up", KEY, 1.0, 120)))
     sessions.start({KEY: "peer-1"})
     sessions.take(codec.decode(line("synced")))
-    assert posted[1:] == [SessionDown(peer="peer-1", reason="the speaker was started again", is_graceful=True)]
+    down = SessionDown(peer="peer-1", reason="the speaker was started again", is_graceful=True)
+    assert posted[1:] == [down, SpeakerRead()]
 
 
 @pytest.mark.parametrize(

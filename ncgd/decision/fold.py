@@ -1,0 +1,289 @@
+"""How events change the World. ``fold`` is the only way it changes, and time is an event like the others."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ncgd.decision.retry import Retry, again
+from ncgd.decision.world import SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
+from ncgd.model import event as ev
+from ncgd.model.bgp import Session, SessionState
+from ncgd.model.fib import AddressKey, Interface
+from ncgd.model.ike import Connection, Credential, SaState, StaleSa, TunnelSa
+
+SPEAKER_GRACE_SECONDS = 120.0
+"""How long sessions count as alive while our own speaker restarts: the restart time that we announce."""
+SPEAKER_RETURN_SECONDS = 5.0
+"""How soon after its return the speaker has told which sessions it has."""
+READ_BACK = frozenset({"links", "addresses", "nexthops"})
+"""Small tables that are read back from the kernel."""
+READ_SECONDS = 0.5
+"""How long a reading may take to show what was written."""
+END_OF_RIB_SECONDS = 60.0
+"""A peer that has sent no End-of-RIB by then counts as having sent all it has (RFC 4724 §4.2 wants such a timer)."""
+FORGOTTEN_SECONDS = 60.0
+"""A failed row that nobody has tried again for so long after it was due is not wanted any more."""
+
+
+def fold(world: World, event: ev.Event, now: float) -> World:
+    """The World after one event."""
+    world = replace(world, now=now)
+    match event:
+        case ev.IntentRead(intent=intent):
+            return replace(world, intent=intent)
+        case ev.CapabilityProbed(capability=capability):
+            return replace(world, capability=capability)
+        case ev.ProcessesRead(names=names):
+            return replace(world, written={**world.written, "processes": dict.fromkeys(names)})
+        case ev.ProcessChanged():
+            view = ProcessView(is_running=event.is_running, pid=event.pid, reason=event.reason, restarts=event.restarts)
+            lost = world.lost_tuns if event.is_running else world.lost_tuns - {event.name}
+            return replace(world, processes={**world.processes, event.name: view}, lost_tuns=lost)
+        case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():
+            return _fold_ike(world, event)
+        case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.ProbesRead():
+            return _fold_kernel(world, event)
+        case ev.TableWritten():
+            return _fold_written(world, event)
+        case ev.RoutesWritten(change=change, outcome=outcome):
+            world.routes.written(change, outcome.failed)
+            return replace(world, retries=_route_retry(world, is_new=bool(outcome.failed)))
+        case ev.Ticked():
+            return _fold_time(world)
+        case _:
+            return _fold_bgp(world, event)
+
+
+def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev.IkeFailed | ev.TunFound) -> World:
+    match event:
+        case ev.CharonUp(charon=name, version=version, tunnels=tunnels):
+            before = world.charons.get(name, CharonView())
+            view = replace(before, is_up=True, version=version, is_read=False, reason="")
+            # A charon that just answered may be a new one that holds nothing: load everything again.
+            retries = _without(world, "credentials", "connections", "sas")
+            world = replace(world, charons={**world.charons, name: view}, retries=retries)
+            return _unread_rows_of(world, name, tunnels)
+        case ev.CharonLost(charon=name, reason=reason):
+            view = replace(world.charons.get(name, CharonView()), is_up=False, reason=reason)
+            return replace(world, charons={**world.charons, name: view})
+        case ev.SasRead(charon=name, sas=sas):
+            view = replace(world.charons.get(name, CharonView()), is_up=True, is_read=True, sas=dict(sas))
+            return _fold_sas(replace(world, charons={**world.charons, name: view}), name, sas)
+        case ev.IkeFailed(failure=failure):
+            return replace(world, ike_failures={**world.ike_failures, failure.tunnel: failure})
+        case ev.TunFound(charon=name, interface=interface):
+            return replace(world, tuns={**world.tuns, name: interface}, lost_tuns=world.lost_tuns - {name})
+
+
+def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
+    """An attempt is over when its SA is up, made from the configuration asked for; a removal, when it is gone."""
+    installed = {tunnel: sa.digest for tunnel, sa in sas.items() if sa.state == SaState.INSTALLED}
+    alive = {ike_id for sa in sas.values() for ike_id in (sa.ike_id, *sa.stale_ike_ids)}
+    retries = {
+        (table, key): retry
+        for (table, key), retry in world.retries.items()
+        if not (isinstance(key, StaleSa) and key.charon == charon and key.ike_id not in alive)
+        and not (table == "sas" and isinstance(retry.row, Connection) and installed.get(str(key)) == retry.row.digest)
+    }
+    failures = {
+        tunnel: failure
+        for tunnel, failure in world.ike_failures.items()
+        if tunnel not in installed or ("sas", tunnel) in retries
+    }
+    return replace(world, retries=retries, ike_failures=failures)
+
+
+def _fold_kernel(world: World, event: ev.InterfacesRead | ev.NexthopsRead | ev.RoutesRead | ev.ProbesRead) -> World:
+    match event:
+        case ev.InterfacesRead(interfaces=interfaces):
+            return _fold_interfaces(_read(world, "links", "addresses"), interfaces)
+        case ev.NexthopsRead(nexthops=nexthops):
+            return replace(_read(world, "nexthops"), nexthops=dict(nexthops))
+        case ev.RoutesRead(routes=routes, backstops=backstops):
+            return replace(world, drift=world.drift + world.routes.read(routes, backstops))
+        case ev.ProbesRead(probes=probes):
+            return replace(world, probes=dict(probes))
+
+
+def _read(world: World, *tables: str) -> World:
+    """The tables have been read: what was written and is not there may be written again."""
+    kept = {
+        (table, key): retry for (table, key), retry in world.retries.items() if table not in tables or retry.attempts
+    }
+    return replace(world, retries=kept)
+
+
+def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World:
+    before = world.interfaces or {}
+    renewed = [name for name, old in before.items() if name not in interfaces or interfaces[name].index != old.index]
+    world = replace(world, interfaces=dict(interfaces))
+    if not renewed:
+        return world
+    # What belonged to a device went with it: addresses and settings, and a userspace charon's SAs with its TUN.
+    dead = {charon for charon, tun in world.tuns.items() if tun in renewed}
+    addresses = {
+        key: row
+        for key, row in world.written.get("addresses", {}).items()
+        if not (isinstance(key, AddressKey) and key.interface in renewed)
+    }
+    sysctls = {
+        key: row
+        for key, row in world.written.get("sysctls", {}).items()
+        if not any(f".{name}." in str(key) for name in renewed)
+    }
+    return replace(
+        world,
+        tuns={charon: tun for charon, tun in world.tuns.items() if charon not in dead},
+        lost_tuns=world.lost_tuns | dead,
+        charons={
+            name: replace(view, sas={}, is_read=False) if name in dead else view for name, view in world.charons.items()
+        },
+        written={**world.written, "addresses": addresses, "sysctls": sysctls},
+    )
+
+
+def _fold_written(world: World, event: ev.TableWritten) -> World:
+    """Accepted rows are rows; failed ones wait. An SA asked for is an attempt: only reading it is success."""
+    table, failed = event.table, event.outcome.failed
+    rows = dict(world.written.get(table, {}))
+    retries = dict(world.retries)
+    asked = [*event.set.items(), *((key, None) for key in event.removed)]
+    for key, row in asked:
+        if key in failed or table == "sas":
+            retries[table, key] = again(retries.get((table, key)), world.now, failed.get(key, ""), row)
+            continue
+        retries.pop((table, key), None)
+        if table in READ_BACK:  # the next reading tells whether it is there; until then the same row need not go again
+            retries[table, key] = Retry(0, world.now + READ_SECONDS, row=row)
+        if key in event.set:
+            rows[key] = row
+        else:
+            rows.pop(key, None)
+    world = replace(world, written={**world.written, table: rows}, retries=retries)
+    if table == "processes" and (gone := event.removed - failed.keys()):
+        charons = {name: view for name, view in world.charons.items() if name not in gone}
+        tuns = {name: tun for name, tun in world.tuns.items() if name not in gone}
+        return replace(world, charons=charons, tuns=tuns)
+    return world
+
+
+def _route_retry(world: World, *, is_new: bool) -> dict[tuple[str, object], Retry]:
+    before = world.retries.get(("routes", ""))
+    retries = _without(world, "routes")
+    if world.routes.failed:
+        retries["routes", ""] = again(before, world.now) if is_new or before is None else before
+    return retries
+
+
+def _fold_time(world: World) -> World:
+    """What time alone brings: retries nobody waits for, tables that never ended, a speaker that stays away."""
+    wanted = world.intent.tunnels if world.intent else {}
+    retries = {
+        (table, key): retry
+        for (table, key), retry in world.retries.items()
+        if retry.due + FORGOTTEN_SECONDS > world.now or (table == "sas" and key in wanted) or table == "routes"
+    }
+    synced, sessions = set(world.synced), dict(world.sessions)
+    for name, session in world.sessions.items():
+        if session.state != SessionState.ESTABLISHED:
+            continue
+        if not session.families_ended and world.now - session.since > END_OF_RIB_SECONDS:
+            world.rib.sweep_stale(name, 4)
+            world.rib.sweep_stale(name, 6)
+            synced.add(name)
+        is_away = bool(world.speaker.version) and not world.speaker.is_up
+        if is_away and world.now - world.speaker.since > SPEAKER_GRACE_SECONDS:
+            world.rib.mark_stale(name)
+            sessions[name] = _lost(session, world.now, "the BGP speaker is gone", 0.0)
+    return replace(world, retries=retries, synced=frozenset(synced), sessions=sessions)
+
+
+def next_wakeup(world: World) -> float | None:
+    """When the next pass is due though nothing happens (the loop's clock), or None."""
+    due = [retry.due for retry in world.retries.values()]
+    due += [session.graceful_until for session in world.sessions.values() if session.graceful_until is not None]
+    due.append(world.started + SETTLE_SECONDS)
+    return min((moment for moment in due if moment > world.now), default=None)
+
+
+def _fold_bgp(world: World, event: ev.Event) -> World:
+    rib = world.rib
+    match event:
+        case ev.SpeakerUp(version=version, neighbors=neighbors):
+            was_read = world.speaker.is_read
+            view = SpeakerView(is_up=True, version=version, neighbors=neighbors, since=world.now, is_read=was_read)
+            # Known by name only: what is wanted is written again, what is not is removed.
+            written: dict[str, Rows] = {**world.written, "neighbors": dict.fromkeys(neighbors)}
+            return replace(world, speaker=view, written=written, retries=_without(world, "neighbors"))
+        case ev.SpeakerRead():
+            return replace(world, speaker=replace(world.speaker, is_read=True))
+        case ev.SpeakerLost(reason=reason):
+            since = world.now if world.speaker.is_up else world.speaker.since
+            return replace(world, speaker=replace(world.speaker, is_up=False, reason=reason, since=since))
+        case ev.SessionUp(peer=peer, restart_seconds=restart, age_seconds=age):
+            before = world.session(peer)
+            if before.state != SessionState.ESTABLISHED:
+                rib.mark_stale(peer)
+            session = Session(
+                peer=peer, state=SessionState.ESTABLISHED, since=world.now - age, peer_restart_seconds=restart
+            )
+            return replace(world, sessions={**world.sessions, peer: session})
+        case ev.SessionDown(peer=peer, reason=reason, is_graceful=is_graceful):
+            rib.mark_stale(peer)
+            before = world.session(peer)
+            seconds = _graceful_seconds(before, world) if is_graceful else 0.0
+            return replace(world, sessions={**world.sessions, peer: _lost(before, world.now, reason, seconds)})
+        case ev.PathsLearned(peer=peer, attributes=attributes, prefixes=prefixes):
+            rib.learn(peer, attributes, prefixes)
+        case ev.PathsWithdrawn(peer=peer, prefixes=prefixes):
+            rib.withdraw(peer, prefixes)
+        case ev.AdjRibInRead(peer=peer, paths=paths, families_ended=ended):
+            rib.replace(peer, paths, is_complete=bool(ended))
+            session = replace(world.session(peer), families_ended=ended)
+            synced = world.synced | {peer} if ended else world.synced
+            return replace(world, sessions={**world.sessions, peer: session}, synced=synced)
+        case ev.EndOfRib(peer=peer, version=version):
+            rib.sweep_stale(peer, version)
+            before = world.session(peer)
+            session = replace(before, families_ended=before.families_ended | {version})
+            return replace(world, sessions={**world.sessions, peer: session}, synced=world.synced | {peer})
+        case _:
+            pass
+    return world
+
+
+def _graceful_seconds(session: Session, world: World) -> float:
+    """How long a session's paths stand (RFC 4724 §4.2). What ends as our speaker returns was ended by its restart."""
+    returned = world.speaker.since
+    is_our_restart = session.since < returned and world.now - returned < SPEAKER_RETURN_SECONDS
+    return max(session.peer_restart_seconds or 0.0, SPEAKER_GRACE_SECONDS if is_our_restart else 0.0)
+
+
+def _lost(session: Session, now: float, reason: str, graceful_seconds: float) -> Session:
+    """The session after it went down; its paths forward on for ``graceful_seconds`` (RFC 4724 §4.2)."""
+    if session.state != SessionState.ESTABLISHED:
+        return replace(session, reason=reason or session.reason)
+    return Session(
+        peer=session.peer,
+        state=SessionState.CONNECT,
+        since=now,
+        reason=reason,
+        graceful_until=now + graceful_seconds if graceful_seconds else None,
+    )
+
+
+def _without(world: World, *tables: str) -> dict[tuple[str, object], Retry]:
+    """The retries of other tables: a program that has just come up need not wait for its rows."""
+    return {(table, key): retry for (table, key), retry in world.retries.items() if table not in tables}
+
+
+def _unread_rows_of(world: World, charon: str, tunnels: frozenset[str]) -> World:
+    """What a charon holds is known by name only: what is wanted is loaded again, what is not is removed."""
+    rows: dict[str, Rows] = {}
+    for table in ("credentials", "connections"):
+        others = {
+            key: row
+            for key, row in world.written.get(table, {}).items()
+            if (row.charon if isinstance(row, Connection | Credential) else row) != charon
+        }
+        rows[table] = {**dict.fromkeys(tunnels, charon), **others}
+    return replace(world, written={**world.written, **rows})

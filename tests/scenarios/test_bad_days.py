@@ -1,0 +1,157 @@
+"""Days on which something is broken for hours, and what must not follow from it."""
+
+from dataclasses import replace
+
+from ncgd.decision.retry import LONGEST_SECONDS, Retry, again
+from ncgd.model import event as ev
+from ncgd.model.bgp import SessionState
+from ncgd.model.ike import IkeFailure, SaState, TunnelSa
+from ncgd.model.report import Health
+from ncgd.model.spec import DataplaneChoice, Intent
+from ncgd.plan.plan import Step
+from tests.scenarios.site import CAPABLE, VPC, Site, ha_vpn, healthy_site, peer, tunnel
+
+
+def test_a_thousand_failures_later_the_next_attempt_is_still_due_soon() -> None:
+    retry: Retry | None = None
+    for _ in range(5000):
+        retry = again(retry, 0.0)
+    assert retry is not None
+    assert retry.due == LONGEST_SECONDS
+
+
+def initiations(site: Site, since: int) -> int:
+    return sum(
+        step.table == "sas" and bool(step.delta.set)
+        for plan in site.plans[since:]
+        for step in plan.steps
+        if isinstance(step, Step)
+    )
+
+
+def test_a_new_configuration_that_the_peer_refuses_is_tried_ever_more_slowly_and_told() -> None:
+    site = healthy_site()
+    changed = tunnel(1, ike=replace(tunnel(1).ike, esp_proposals=("aes128gcm16-ecp256",)))
+    site.unreachable.add("tunnel-1")
+    site.tell(ev.IntentRead(intent=replace(site.intent, tunnels={**site.intent.tunnels, "tunnel-1": changed})))
+    before = len(site.plans)
+    failure = IkeFailure(tunnel="tunnel-1", reason="NoProposalChosen", message="the peer accepts none of ours")
+    for _ in range(200):
+        site.tell(ev.IkeFailed(failure=failure), ev.SasRead(charon="charon", sas=dict(site.sas)))
+        site.one_pass()
+    assert initiations(site, before) < 5
+    problem = next(p for p in site.report().problems if p.reason == "NoProposalChosen")
+    assert "still runs on its old configuration" in problem.message
+    assert site.carries(VPC) == {"ncg-tunnel-1", "ncg-tunnel-2"}
+
+
+def test_a_tunnel_that_connects_to_the_wrong_address_takes_a_new_one() -> None:
+    site = healthy_site()
+    site.unreachable.add("tunnel-1")
+    site.sas["tunnel-1"] = TunnelSa(tunnel="tunnel-1", state=SaState.CONNECTING, ike_id="99")
+    site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)))
+    site.settle()
+    before = len(site.plans)
+    moved = tunnel(1, remote_address=tunnel(2).remote_address)
+    site.tell(ev.IntentRead(intent=replace(site.intent, tunnels={**site.intent.tunnels, "tunnel-1": moved})))
+    site.settle()
+    assert initiations(site, before) == 1
+    assert "tunnel-1" not in site.sas
+
+
+def test_a_session_in_a_tunnel_never_falls_back_to_a_plain_link() -> None:
+    site = healthy_site()
+    wired = replace(site.interfaces["eth0"], addresses=("169.254.1.2/30", "169.254.2.2/30"))
+    site.interfaces["eth0"] = wired
+    kernel_only = replace(site.intent.gateway, dataplane=DataplaneChoice.KERNEL)
+    site.tell(
+        ev.InterfacesRead(interfaces=dict(site.interfaces)),
+        ev.CapabilityProbed(capability=replace(CAPABLE, kernel_esp=False)),
+        ev.IntentRead(intent=replace(site.intent, gateway=kernel_only)),
+    )
+    site.settle()
+    assert "eth0" not in site.carries(VPC)
+    assert list(site.sas) == ["tunnel-1", "tunnel-2"]
+    assert any(problem.reason == "DataplaneUnavailable" for problem in site.report().problems)
+
+
+def test_a_charon_that_stays_silent_after_a_restart_costs_no_working_tunnel() -> None:
+    site = healthy_site()
+    site.start(site.intent)
+    site.speaker_answers()
+    site.settle()
+    site.now += 60
+    site.settle()
+    assert site.carries(VPC) == {"ncg-tunnel-1", "ncg-tunnel-2"}
+
+
+def test_a_peer_that_never_comes_up_keeps_no_withdrawn_route() -> None:
+    site = healthy_site()
+    third = peer(3, tunnel=None)
+    site.tell(ev.IntentRead(intent=replace(site.intent, peers={**site.intent.peers, "peer-3": third})))
+    for name in ("peer-1", "peer-2"):
+        site.tell(ev.PathsWithdrawn(peer=name, prefixes=(VPC,)))
+    site.settle()
+    assert VPC not in site.routes
+
+
+def test_sessions_whose_resources_went_while_ncgd_was_away_are_ended() -> None:
+    site = healthy_site()
+    site.start(Intent(gateway=site.intent.gateway))
+    site.charon_answers()
+    site.speaker_answers()
+    site.settle()
+    assert not site.neighbors
+
+
+def test_sessions_whose_resources_cannot_be_read_stay() -> None:
+    site = healthy_site()
+    site.start(Intent(peers={"peer-1": peer(1)}, tunnels={"tunnel-1": tunnel(1)}, is_complete=False))
+    site.charon_answers()
+    site.speaker_answers()
+    site.settle()
+    assert set(site.neighbors) == {"peer-1", "peer-2"}
+    assert "peer-2" in site.report().held["neighbors"]
+
+
+def test_a_speaker_that_stays_away_is_not_shown_as_established_for_ever() -> None:
+    site = healthy_site()
+    site.tell(ev.SpeakerLost(reason="killed"))
+    site.now += 600
+    site.settle()
+    assert site.world.session("peer-1").state == SessionState.CONNECT
+    assert site.report().health == Health.DOWN
+    assert VPC in site.routes
+
+
+def test_stale_paths_of_a_peer_without_end_of_rib_go_in_time() -> None:
+    site = healthy_site()
+    for name in ("peer-1", "peer-2"):
+        site.tell(ev.SessionDown(peer=name, reason="reset"), ev.SessionUp(peer=name))
+    site.settle()
+    assert VPC in site.routes
+    site.now += 61
+    site.settle()
+    assert VPC not in site.routes
+
+
+def test_a_problem_of_something_that_is_gone_goes_too() -> None:
+    site = healthy_site()
+    row = site.world.written["clamps"]["ncg-tunnel-2"]
+    failed = ev.Outcome(failed={"gone": "no nft"})
+    site.tell(ev.TableWritten(table="clamps", set={"gone": row}, removed=frozenset(), outcome=failed))
+    assert site.report().health == Health.DEGRADED
+    site.now += 120
+    site.settle()
+    assert site.report().health == Health.HEALTHY
+
+
+def test_userspace_charons_never_share_a_port() -> None:
+    names = [f"tunnel-{number}" for number in range(200)]
+    many = {name: tunnel(1, ref=replace(tunnel(1).ref, name=name)) for name in names}
+    site = Site(replace(ha_vpn(dataplane=DataplaneChoice.USERSPACE), tunnels=many, peers={}))
+    site.one_pass()
+    rows = [row for row in site.world.written["processes"].values() if hasattr(row, "ike_port")]
+    ports = [port for row in rows for port in (getattr(row, "ike_port", 0), getattr(row, "nat_port", 0))]
+    assert len(set(ports)) == 400
+    assert max(ports) < 32768
