@@ -5,8 +5,9 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -21,6 +22,8 @@ from ncgd.model import prefix as px
 from ncgd.model.report import Report
 
 REQUEST_SECONDS = 10.0
+STALLED_SECONDS = 10.0
+"""ncgd counts as stalled when its last pass is older than that; it makes one every second."""
 LISTED_PREFIXES = 5000
 """Received prefixes that an object's status lists at most, per peer."""
 
@@ -32,6 +35,7 @@ class StateView(Protocol):
     desired: Desired
     report: Report | None
     passes: int
+    ended: float
     pass_seconds: float
 
 
@@ -99,7 +103,7 @@ class Api:
             return _starting()
         specs = {str(ref): spec for ref, spec in (state.world.intent.manifests if state.world.intent else {}).items()}
         received = {peer.ref.name: received_of(peer.ref.name, state.world) for peer in state.report.peers}
-        items = views.objects(full, state.report, specs, received, now=_now(), started=self._started)
+        items = views.objects(full, state.report, specs, received, now=_now(_age(state)), started=self._started)
         name = request.args.get("name")
         if name:
             items = [item for item in items if item["metadata"]["name"] == name]
@@ -114,7 +118,12 @@ class Api:
         return _json({"lines": lines})
 
     async def _healthz(self, _: Request) -> Response:
-        return _starting() if self._state().report is None else Response("ok\n", headers={"Content-Type": "text/plain"})
+        state = self._state()
+        if state.report is None:
+            return _starting()
+        if (age := _age(state)) > STALLED_SECONDS:
+            return _json({"error": f"the last pass was {age:.0f} s ago"}, 503)
+        return Response("ok\n", headers={"Content-Type": "text/plain"})
 
     async def _metrics(self, _: Request) -> Response:
         state = self._state()
@@ -139,8 +148,13 @@ def received_of(peer: str, world: World) -> views.Json:
     }
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251
+def _age(state: StateView) -> float:
+    """Seconds since the last pass."""
+    return time.monotonic() - state.ended
+
+
+def _now(age: float = 0.0) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251
 
 
 def _json(body: dict[str, Any], code: int = 200) -> Response:

@@ -47,6 +47,8 @@ class State:
     plan: Plan = field(default_factory=Plan)
     report: Report | None = None
     passes: int = 0
+    ended: float = 0.0
+    """When the last pass ended, by the loop's clock."""
     pass_seconds: float = 0.0
 
 
@@ -103,7 +105,8 @@ class Loop:
         before = state.report
         state.report = report(replace(state.world, now=self._clock()), state.desired, state.plan.held)
         state.passes += 1
-        state.pass_seconds = self._clock() - began
+        state.ended = self._clock()
+        state.pass_seconds = state.ended - began
         log_changes(before, state.report)
 
     async def _apply(self, step: Step | RouteStep) -> None:

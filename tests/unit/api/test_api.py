@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ def served(site: Site, path: Path, *, is_started: bool = True) -> Iterator[Path]
     state = State(site.world)
     if is_started:
         state.desired = desired_state(site.world)
-        state.report = site.report()
+        state.report, state.ended = site.report(), time.monotonic()
     ready, loop = threading.Event(), asyncio.new_event_loop()
     socket = path / "ncgd.sock"
     task: asyncio.Task[None] | None = None
