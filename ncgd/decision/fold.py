@@ -97,6 +97,8 @@ def _fold_kernel(world: World, event: ev.InterfacesRead | ev.NexthopsRead | ev.R
         case ev.InterfacesRead(interfaces=interfaces):
             return _fold_interfaces(_read(world, "links", "addresses"), interfaces)
         case ev.NexthopsRead(nexthops=nexthops):
+            # Routes mostly fail for want of their group: there is no need to wait any longer.
+            world = replace(world, retries=_without(world, "routes"))
             return replace(_read(world, "nexthops"), nexthops=dict(nexthops))
         case ev.RoutesRead(routes=routes, backstops=backstops):
             return replace(world, drift=world.drift + world.routes.read(routes, backstops))
@@ -158,6 +160,8 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
             rows[key] = row
         else:
             rows.pop(key, None)
+    if table == "nexthops" and len(failed) < len(asked):
+        retries.pop(("routes", ""), None)
     world = replace(world, written={**world.written, table: rows}, retries=retries)
     if table == "processes" and (gone := event.removed - failed.keys()):
         charons = {name: view for name, view in world.charons.items() if name not in gone}

@@ -70,7 +70,7 @@ class Watch:
             await asyncio.sleep(_PAUSE_SECONDS)
             kinds = await notifications.wait()
             is_interface_news = not kinds or not kinds <= _NEXTHOP_MESSAGES
-            if not kinds:
+            if not kinds or RTM_DELNEXTHOP in kinds:  # one that is back already took its routes along all the same
                 self._routes_stale.set()
 
     async def _follow_routes(self) -> None:

@@ -1,0 +1,80 @@
+"""The far side in a test's hands: what the Cloud Router advertises, tunnels that it tears down, charons that end."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterable
+from contextlib import suppress
+
+from ncgd.lab import cloud, processes
+from ncgd.lab.topology import STATE, SUBNET, inside, namespace
+from tests.integration.netns import until
+
+DEVICE = "ipsec0"
+_ADVERTISED = "protocol static subnets {\n    ipv4;\n"
+
+
+def advertise(node: str, prefixes: Iterable[str] = ()) -> None:
+    """Have a Cloud Router task advertise the VPC's subnet and these prefixes, and nothing else."""
+    path = STATE / node / "bird.conf"
+    head, found, tail = path.read_text().partition(_ADVERTISED)
+    assert found, f"{path} does not look like the lab's"
+    routes = "".join(f"    route {prefix} unreachable;\n" for prefix in dict.fromkeys((SUBNET, *prefixes)))
+    path.write_text(head + found + routes + tail[tail.index("}\n") :])
+    assert "Reconfigur" in birdc(node, "configure")
+
+
+def advertised(node: str) -> set[str]:
+    """What a Cloud Router task has, of itself, to tell the gateway."""
+    return _prefixes(birdc(node, "show", "route", "export", "site"))
+
+
+def learned(node: str) -> set[str]:
+    """What a Cloud Router task has learned from the gateway."""
+    return _prefixes(birdc(node, "show", "route", "protocol", "site"))
+
+
+def birdc(node: str, *command: str) -> str:
+    """One command to a node's BIRD; its answer."""
+    argv = ["birdc", "-s", str(STATE / node / "bird.ctl"), *command]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def _prefixes(answer: str) -> set[str]:
+    return {line.split()[0] for line in answer.splitlines() if "/" in line.partition(" ")[0]}
+
+
+def terminate(node: str) -> None:
+    """The cloud tears its tunnel down, in good order: the gateway gets a DELETE."""
+    _swanctl(node, "--terminate", "--ike", "gateway")
+
+
+def stop_charon(node: str, number: signal.Signals = signal.SIGTERM) -> None:
+    """An HA VPN interface goes away: by SIGTERM it takes its leave with a DELETE, by SIGKILL it does not."""
+    pid = processes.recorded()[node, "charon"]
+    assert pid is not None, f"no charon runs in {node}"
+    os.kill(pid, number)
+    until(lambda: processes.recorded()[node, "charon"] is None, 10, f"charon ends in {node}")
+
+
+def start_charon(node: str, address: str) -> None:
+    """The interface is back, its tunnel address with it: where ESP is in userspace, the device went with charon."""
+    folder = STATE / node
+    with suppress(FileNotFoundError):
+        (folder / "charon.vici").unlink()
+    processes.spawn(node, "charon", [cloud.CHARON], {"STRONGSWAN_CONF": str(folder / "strongswan.conf")})
+    until((folder / "charon.vici").exists, 10, f"charon serves VICI in {node}")
+    until(lambda: _ip(node, "link", "set", DEVICE, "mtu", "1398", "up"), 10, f"{DEVICE} in {node}")
+    _ip(node, "addr", "replace", address, "dev", DEVICE)
+    _swanctl(node, "--load-all", "--noprompt", "--file", str(folder / "swanctl.conf"))
+
+
+def _swanctl(node: str, *arguments: str) -> None:
+    argv = ("swanctl", *arguments, "--uri", f"unix://{STATE / node / 'charon.vici'}")
+    result = subprocess.run(inside(node, *processes.private_run(*argv)), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{' '.join(argv)}: {result.stdout}{result.stderr}"
+
+
+def _ip(node: str, *arguments: str) -> bool:
+    argv = ["ip", "-n", namespace(node), *arguments]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
