@@ -1,6 +1,6 @@
 """The BGP speaker's program: ``python -I repaired.py CONFIGURATION`` is ``exabgp server CONFIGURATION`` with repairs.
 
-ExaBGP 5.0 does eleven things that would each break a promise of ours. Every repair replaces one small function and
+ExaBGP 5.0 does twelve things that would each break a promise of ours. Every repair replaces one small function and
 says what was seen without it; nothing else of ExaBGP is touched, and an ExaBGP of another line is refused. Imports
 nothing of ncgd, so that a running speaker does not depend on an ncgd that is being upgraded.
 """
@@ -42,6 +42,7 @@ def main() -> None:
 
 def repair() -> None:
     """Apply all repairs to the ExaBGP of this process."""
+    _ask_no_resolver()  # first: the name is asked for when other modules are imported
     _steady_clock()
     _quick_retry()
     _short_syn()
@@ -66,6 +67,12 @@ def _replace(owner: Any, name: str, by: object) -> Callable[..., Any]:
     original: Callable[..., Any] = getattr(owner, name)
     setattr(owner, name, by)
     return original
+
+
+def _ask_no_resolver() -> None:
+    """The host's own name is resolved at the start, 5 s where DNS does not answer, for a capability nobody sends."""
+    dns = _of("exabgp.util.dns")
+    _replace(dns, "domain", dns.host)
 
 
 def _steady_clock() -> None:

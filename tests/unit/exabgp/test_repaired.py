@@ -37,6 +37,20 @@ for step in (-86400, 86400):
 """).split() == ["False", "False"]
 
 
+def test_the_start_waits_for_no_resolver() -> None:
+    code = f"""
+import socket, sys
+sys.path.insert(0, {str(PROGRAM.parent)!r})
+socket.getfqdn = lambda *_: sys.exit("asked for the full name of this host")
+import repaired
+repaired.repair()
+import exabgp.bgp.message.open.capability.hostname, exabgp.application.server
+exabgp.application.server.warn()
+"""
+    result = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_the_pause_between_attempts_does_not_grow() -> None:
     assert run("""
 from exabgp.reactor.delay import Delay
