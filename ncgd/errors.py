@@ -4,11 +4,10 @@
 
     NcgdError
     ├── UserError              the user can mend it: a resource or a setting is wrong
-    ├── DriverError            the environment can mend it
-    │   ├── Unavailable        socket gone, program not running: read again after reconnecting
-    │   ├── TimedOut           outcome unknown: read before writing again
-    │   └── Rejected           the far side said no: shown as a condition, retried slowly
-    └── Bug                    an invariant broke: log, exit, be restarted
+    └── DriverError            the environment can mend it
+        ├── Unavailable        socket gone, program not running: read again after reconnecting
+        ├── TimedOut           outcome unknown: read before writing again
+        └── Rejected           the far side said no: shown as a condition, retried slowly
 
 Messages name what, where and what to do. No error ever carries secret material.
 """
@@ -36,7 +35,3 @@ class TimedOut(DriverError):
 
 class Rejected(DriverError):
     """The far side answered no."""
-
-
-class Bug(NcgdError):
-    """An invariant of ncgd itself does not hold."""

@@ -140,11 +140,6 @@ class Rib:
         self._dirty.clear()
         return changed
 
-    def path(self, peer: str, prefix: Prefix) -> Attributes | None:
-        """The path that a peer has for a prefix, refused or not."""
-        table = self.peers.get(peer)
-        return table.paths.get(prefix) if table else None
-
     def _table(self, peer: str) -> PeerTable:
         return self.peers.setdefault(peer, PeerTable())
 

@@ -73,13 +73,6 @@ def text(prefix: Prefix) -> str:
     return f"{socket.inet_ntop(family, packed(prefix))}/{prefix & 0xFF}"
 
 
-def to_network(prefix: Prefix) -> IPNetwork:
-    """The ``ipaddress`` network of a Prefix."""
-    if prefix & _V6:
-        return IPv6Network((address(prefix), length(prefix)))
-    return IPv4Network((address(prefix), length(prefix)))
-
-
 def span(prefix: Prefix) -> tuple[int, int]:
     """First and last address as integers that order IPv4 before IPv6."""
     is_v6 = prefix & _V6
@@ -92,13 +85,6 @@ def covers(outer: Prefix, inner: Prefix) -> bool:
     outer_first, outer_last = span(outer)
     inner_first, inner_last = span(inner)
     return outer_first <= inner_first and inner_last <= outer_last
-
-
-def overlaps(one: Prefix, other: Prefix) -> bool:
-    """True when the two share an address."""
-    one_first, one_last = span(one)
-    other_first, other_last = span(other)
-    return one_first <= other_last and other_first <= one_last
 
 
 def sort_key(prefix: Prefix) -> tuple[int, int]:

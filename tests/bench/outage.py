@@ -34,5 +34,6 @@ def pinging(namespace: str, target: str, *options: str) -> Iterator[Outage]:
     times = [float(found[1]) for line in lines if (found := re.match(r"\[(\d+\.\d+)\] \d+ bytes from", line))]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     outage.seconds = max(0.0, max(gaps) - INTERVAL_SECONDS)
-    sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", lines[-2] + lines[-3])[0])
-    outage.lost = max(0, sent - received - 1)  # the last may still be under way
+    # Those before the last answer; what came after it may still have been under way.
+    numbers = [int(found[1]) for line in lines if (found := re.search(r"icmp_seq=(\d+) ttl", line))]
+    outage.lost = max(numbers) - len(set(numbers))

@@ -16,17 +16,15 @@ networks = st.one_of(v4, v6)
 def test_round_trip(network: IPv4Network | IPv6Network) -> None:
     prefix = px.of_network(network)
     assert px.parse(px.text(prefix)) == prefix
-    assert px.to_network(prefix) == network
     assert ip_network(px.text(prefix)) == network
     assert (px.version(prefix), px.length(prefix)) == (network.version, network.prefixlen)
     assert px.packed(prefix) == network.network_address.packed
 
 
 @given(networks, networks)
-def test_cover_and_overlap(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> None:
+def test_cover(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> None:
     a, b = px.of_network(one), px.of_network(other)
     same = one.version == other.version
-    assert px.overlaps(a, b) == (same and one.overlaps(other))  # type: ignore[arg-type]
     assert px.covers(a, b) == (same and other.subnet_of(one))  # type: ignore[arg-type]
 
 
