@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -83,6 +84,9 @@ async def _run(settings: Settings) -> None:
     async def probe_until_able() -> None:
         while True:
             capability = await asyncio.to_thread(probe)
+            if not settings.is_supervisor:  # it takes a charon per tunnel, and only a supervisor starts them
+                detail = f"{capability.detail}; userspace ESP needs --supervise"
+                capability = replace(capability, userspace_esp=False, detail=detail)
             mailbox.post(CapabilityProbed(capability=capability))
             if capability.kernel_esp or capability.userspace_esp:
                 return

@@ -1,5 +1,6 @@
 """Routes by nexthop id and their ``unreachable`` backstops: table main, protocol 157."""
 
+import asyncio
 import errno
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -21,8 +22,10 @@ class Routes:
     def __init__(self, writes: NetlinkSocket, reads: NetlinkSocket) -> None:
         self._writes = writes
         self._reads = reads
-        self._revision = 0
-        """Odd while a batch is under way."""
+        self._programmed = 0
+        """How many changes have been begun."""
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
 
     async def program(self, change: RouteChange) -> Outcome[Prefix]:
         """Install, re-point and uninstall; failures by prefix, in the kernel's words.
@@ -46,20 +49,26 @@ class Routes:
                 (p for p, wanted in backstops.items() if not wanted),
             ),
         )
-        for verb, pack, prefixes in steps:
-            await self._send(verb, pack, prefixes, failed)
+        self._programmed += 1
+        self._is_idle.clear()
+        try:
+            for verb, pack, prefixes in steps:
+                await self._send(verb, pack, prefixes, failed)
+        finally:
+            self._is_idle.set()
         return Outcome(failed)
 
     async def read(self) -> RoutesRead:
         """All our rows of table main. Raises DriverError.
 
-        Read again when :meth:`program` wrote meanwhile, so that a row in flight is not taken for drift; while it
-        writes without pause, what was seen last is returned.
+        Between changes, and again when one was begun meanwhile, so that a row in flight is not taken for drift; while
+        one follows the other, what was seen last is returned.
         """
         for _ in range(3):
-            revision = self._revision
+            await self._is_idle.wait()
+            programmed = self._programmed
             rows = await self._dump()
-            if revision == self._revision and revision % 2 == 0:
+            if programmed == self._programmed:
                 break
         return RoutesRead(routes=rows.routes, backstops=frozenset(rows.backstops))
 
@@ -67,12 +76,7 @@ class Routes:
         rest = iter(prefixes)
         while batch := list(islice(rest, BATCH)):
             messages = [pack(index, prefix) for index, prefix in enumerate(batch)]
-            self._revision += 1
-            try:
-                refused = await self._writes.send(messages)
-            finally:
-                self._revision += 1
-            for index, why in refused.items():
+            for index, why in (await self._writes.send(messages)).items():
                 if why.errno == errno.ESRCH and pack in (codec.delete_route, codec.delete_backstop):
                     continue
                 failed[batch[index]] = f"cannot {verb} {text(batch[index])} in table main: {why}"

@@ -1,5 +1,6 @@
 """Routes and their backstops in table main."""
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable
@@ -67,6 +68,24 @@ def test_routes_and_backstops_of_both_versions_come_and_go() -> None:
             seen = await kernel.read_routes()
             assert (seen.routes, seen.backstops) == ({}, frozenset())
             assert not (await kernel.program(none)).failed
+
+        drive(space, scenario)
+
+
+def test_a_change_is_read_whole_or_not_at_all() -> None:
+    """What is half written, with its backstops and without its routes, would be taken for somebody else's doing."""
+    with host("kn-routes") as space:
+
+        async def scenario(kernel: Kernel, _: list[Event]) -> None:
+            await raise_nexthops(kernel)
+            prefixes = many(3000)
+            for wanted in (GROUP4, None) * 5:
+                both = change(dict.fromkeys(prefixes, wanted), dict.fromkeys(prefixes, wanted is not None))
+                writing = asyncio.create_task(kernel.program(both))
+                await asyncio.sleep(0)
+                seen = await kernel.read_routes()
+                assert (len(seen.routes), len(seen.backstops)) in {(0, 0), (3000, 3000)}
+                assert not (await writing).failed
 
         drive(space, scenario)
 
