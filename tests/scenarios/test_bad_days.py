@@ -155,3 +155,11 @@ def test_userspace_charons_never_share_a_port() -> None:
     ports = [port for row in rows for port in (getattr(row, "ike_port", 0), getattr(row, "nat_port", 0))]
     assert len(set(ports)) == 400
     assert max(ports) < 32768
+
+
+def test_a_peer_that_dies_just_after_our_speaker_has_started_is_not_forwarded_to() -> None:
+    site = healthy_site()
+    site.tell(ev.SessionUp(peer="peer-1"))
+    site.tell(ev.SessionDown(peer="peer-1", reason="closed", is_graceful=True))
+    site.settle()
+    assert site.carries(VPC) == {"ncg-tunnel-2"}
