@@ -18,10 +18,3 @@ class OwnedTable(Protocol[K, V]):
 
     async def write(self, delta: Delta[K, V]) -> Outcome[K]:
         """Apply a delta; failures are values per key. Raises DriverError when nothing could be tried."""
-
-
-class EventSource(Protocol):
-    """Something that runs for the life of the process and posts events."""
-
-    async def run(self) -> None:
-        """Connect, post what is there, then post what changes; reconnect by itself; ends when cancelled."""

@@ -11,9 +11,9 @@ class Health(StrEnum):
 
     HEALTHY = "Healthy"
     DEGRADED = "Degraded"
-    """Traffic passes, but something that should work does not."""
+    """There are sessions and SAs to forward by, but something that should work does not."""
     DOWN = "Down"
-    """No traffic can pass."""
+    """There is nothing to forward by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

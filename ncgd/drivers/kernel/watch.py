@@ -30,7 +30,7 @@ _ROUTES_SHARE = 0.005
 
 
 class Watch:
-    """EventSource of the kernel's tables, on top of one function that reads each of them."""
+    """Posts the kernel's tables, on top of one function that reads each of them."""
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ _NET_DEV = Path("/proc/thread-self/net/dev")
 
 
 class Prober:
-    """Table ``probes``: Probe by tunnel. An EventSource that posts ProbesRead at each change and every second."""
+    """Table ``probes``: Probe by tunnel. Posts ProbesRead at each change and every second."""
 
     def __init__(self, post: Post) -> None:
         """Nothing is probed until the table is written."""

@@ -74,8 +74,7 @@ def test_alive_dead_when_the_path_goes_silent_and_damped_back(pair: tuple[Namesp
     bench = Bench()
 
     async def scenario() -> None:
-        alive = await bench.until(Pulse.ALIVE)
-        assert alive.probes["t"].rtt_seconds is None or alive.probes["t"].rtt_seconds < 1
+        await bench.until(Pulse.ALIVE)
         drop(peer, "icmp type echo-request")
         await bench.until(Pulse.DEAD)
         peer.run("nft", "delete", "table", "inet", "t")
