@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ncgd.decision.desired import SPEAKER, Desired
+from ncgd.decision.observed import observed
 from ncgd.decision.world import World
 from ncgd.model.ike import SaState
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
@@ -44,7 +45,7 @@ def find_problems(
         *_of_tunnels(world, tunnels, silent),
         *_of_changes(world, desired),
         *_of_peers(peers, intent),
-        *_of_rows(world),
+        *_of_rows(world, desired),
         *_of_gateway(intent, world),
     )
 
@@ -171,9 +172,9 @@ def _of_peers(peers: tuple[PeerReport, ...], intent: Intent) -> Iterator[Problem
             )
 
 
-def _of_rows(world: World) -> Iterator[Problem]:
+def _of_rows(world: World, desired: Desired) -> Iterator[Problem]:
     for (table, key), retry in sorted(world.retries.items(), key=lambda item: str(item[0])):
-        if retry.text:
+        if retry.text and _is_open(table, key, world, desired):
             yield Problem(
                 reason="NotApplied",
                 object=f"{table}/{key}",
@@ -188,6 +189,11 @@ def _of_rows(world: World) -> Iterator[Problem]:
             message=f"{len(world.routes.failed)} routes could not be programmed, the first: {text}",
             hint="ncgd goes on trying; look for other programs that change routes",
         )
+
+
+def _is_open(table: str, key: object, world: World, desired: Desired) -> bool:
+    """Whether a failed row is still to be done. What nobody wants any more is not tried again, and no problem."""
+    return table == "sas" or desired.tables.get(table, {}).get(key) != observed(table, world).get(key)
 
 
 def _of_gateway(intent: Intent, world: World) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from ncgd.decision.rib import Rib
 from ncgd.decision.routes import RouteTable
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session
-from ncgd.model.fib import LINK_PREFIX, Interface, Link, LinkKind, Nexthop, NexthopGroup
+from ncgd.model.fib import Interface, Nexthop, NexthopGroup
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.probe import ProbeReport
 from ncgd.model.spec import Intent
@@ -101,17 +101,3 @@ class World:
     def session(self, peer: str) -> Session:
         """The session of a peer; an idle one when nothing is known."""
         return self.sessions.get(peer) or Session(peer=peer)
-
-
-def observed_links(world: World) -> dict[str, Link]:
-    """Our interfaces as they are: XFRM interfaces with our prefix, and the TUN devices of our charons."""
-    tuns = set(world.tuns.values())
-    links: dict[str, Link] = {}
-    for name, interface in (world.interfaces or {}).items():
-        if name in tuns:
-            links[name] = Link(name=name, kind=LinkKind.TUN, mtu=interface.mtu, is_up=interface.is_up)
-        elif name.startswith(LINK_PREFIX) and interface.kind == LinkKind.XFRM:
-            links[name] = Link(
-                name=name, kind=LinkKind.XFRM, mtu=interface.mtu, if_id=interface.if_id, is_up=interface.is_up
-            )
-    return links

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.observed import observed
 from ncgd.decision.sas import plan_sas
-from ncgd.decision.world import Rows, World, observed_links
+from ncgd.decision.world import World
 from ncgd.model.delta import Delta, diff
 from ncgd.model.fib import RouteChange
 from ncgd.model.spec import Intent
@@ -77,29 +78,6 @@ def _without_unexplained(table: str, delta: Delta[object, object], intent: Inten
     """Without removals: what is not named may well be wanted, it only cannot be told now. A named peer may go."""
     named = frozenset(key for key in delta.remove if table == WITHDRAWN_FIRST and key in intent.peers)
     return Delta(set=delta.set, remove=named)
-
-
-def observed(table: str, world: World) -> Rows:
-    """A small table as it is. What can be read back is read back; the rest is what was written and accepted."""
-    if table == "links":
-        return dict(observed_links(world).items())
-    if table == "nexthops":
-        return dict((world.nexthops or {}).items())
-    if table == "addresses":
-        return _observed_addresses(world)
-    return world.written.get(table, {})
-
-
-def _observed_addresses(world: World) -> Rows:
-    """Addresses on our interfaces; the far end of one that an earlier run configured is not known, so it differs."""
-    written = world.written.get("addresses", {})
-    rows: dict[object, object] = {}
-    for name in observed_links(world):
-        for key in (world.interfaces or {})[name].address_keys():
-            # The kernel gives every interface an IPv6 link-local address of its own.
-            if key in written or not (key.address.version == 6 and key.address.is_link_local):
-                rows[key] = written.get(key)
-    return rows
 
 
 def _due(table: str, delta: Delta[object, object], world: World) -> Delta[object, object]:

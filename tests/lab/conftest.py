@@ -108,7 +108,10 @@ def assert_comes_back(lab: Lab, program: str) -> None:
         now = lab.processes(program)
         return bool(now) and not now & before and lab.status().get("status") == "Healthy"
 
-    until(healed, 10, f"{program} back and the gateway Healthy")
+    try:
+        until(healed, 10)
+    except AssertionError as late:
+        raise AssertionError(f"{program} is not back, or the gateway not Healthy: {lab.status()}") from late
     assert program == "ncgd" or lab.processes("ncgd") == daemon, "ncgd itself did not survive it"
     lab.prove()
 

@@ -135,14 +135,19 @@ def test_stale_paths_of_a_peer_without_end_of_rib_go_in_time() -> None:
     assert VPC not in site.routes
 
 
-def test_a_problem_of_something_that_is_gone_goes_too() -> None:
+def test_a_failed_row_is_a_problem_for_as_long_as_it_is_to_be_done() -> None:
     site = healthy_site()
     row = site.world.written["clamps"]["ncg-tunnel-2"]
-    failed = ev.Outcome(failed={"gone": "no nft"})
-    site.tell(ev.TableWritten(table="clamps", set={"gone": row}, removed=frozenset(), outcome=failed))
-    assert site.report().health == Health.DEGRADED
-    site.now += 120
+    for key in ("ncg-tunnel-2", "a device that is there no more"):
+        failed = ev.Outcome(failed={key: "no nft"})
+        site.tell(ev.TableWritten(table="clamps", set={key: row}, removed=frozenset(), outcome=failed))
+    assert site.report().problems == ()
+    changed = tunnel(2, mtu=1300)
+    site.tell(ev.IntentRead(intent=replace(site.intent, tunnels={**site.intent.tunnels, "tunnel-2": changed})))
+    assert [problem.object for problem in site.report().problems] == ["clamps/ncg-tunnel-2"]
+    site.now += 1
     site.settle()
+    assert site.report().problems == ()
     assert site.report().health == Health.HEALTHY
 
 
