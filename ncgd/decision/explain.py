@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.routes import active_tier, group_id
-from ncgd.decision.sessions import advertised_meds, exported, pulse_text, session_reason
+from ncgd.decision.sessions import advertised_meds, exported, session_reason, watch_text
 from ncgd.decision.tunnels import tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -44,8 +44,7 @@ def _tunnel(name: str, world: World, desired: Desired, intent: Intent) -> list[s
         lines.append(f"  child: {sa.child_text}")
     if failure := world.ike_failures.get(name):
         lines.append(f"  last failure: {failure.reason}: {failure.message}")
-    if probe := world.probes.get(name):
-        lines.append(f"  data path: {pulse_text(probe)}")
+    lines.append(f"  data path: {watch_text(plan, intent, world)}")
     if plan.link:
         lines.append(f"  interface {plan.link.name}, MTU {plan.link.mtu} for {', '.join(tunnel.ike.esp_proposals)}")
     if retry := world.retries.get(("sas", name)):

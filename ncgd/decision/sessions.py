@@ -13,7 +13,7 @@ from ncgd.model.fib import LINK_PREFIX
 from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.reason import SessionReason
-from ncgd.model.spec import Intent, Mode, Peer
+from ncgd.model.spec import Intent, Liveness, Mode, Peer
 
 PASSIVE_MED_STEP = 100
 """ActivePassive: a standby's MED lies at least this far above the one before it."""
@@ -143,6 +143,9 @@ def plan_probes(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan])
     """What to probe: every tunnel whose interface has its address, towards the far link-local address."""
     probes = {}
     for name, plan in tunnels.items():
+        settings = settings_of(plan, intent)
+        if not settings.is_enabled:
+            continue
         for key, row in plan.addresses.items():
             observed = (world.interfaces or {}).get(key.interface)
             is_there = observed is not None and observed.is_up and key in observed.address_keys()
@@ -152,7 +155,7 @@ def plan_probes(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan])
                     interface=key.interface,
                     local=key.address,
                     remote=row.peer,
-                    settings=intent.gateway.liveness,
+                    settings=settings,
                 )
     return probes
 
@@ -220,6 +223,19 @@ def surroundings(intent: Intent, world: World) -> Surroundings:
         px.parse(str(address)) for t in intent.tunnels.values() for address in (t.remote_address, t.public_address)
     }
     return Surroundings(own=tuple(sorted(own)), endpoints=tuple(sorted(endpoints)))
+
+
+def settings_of(plan: TunnelPlan, intent: Intent) -> Liveness:
+    """How a tunnel is to be probed: what it says itself, else what the gateway says."""
+    return plan.tunnel.liveness.over(intent.gateway.liveness)
+
+
+def watch_text(plan: TunnelPlan, intent: Intent, world: World) -> str:
+    """Who watches the data path of a tunnel, and what that shows, for people."""
+    if not settings_of(plan, intent).is_enabled:
+        return "not probed (liveness.enabled is false), so only DPD and BGP watch this tunnel"
+    probe = world.probes.get(plan.tunnel.name)
+    return pulse_text(probe) if probe else "the probe has not begun"
 
 
 def pulse_text(probe: ProbeReport) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.problems import find_problems
-from ncgd.decision.sessions import advertised_meds, exported, pulse_text, session_reason
+from ncgd.decision.sessions import advertised_meds, exported, pulse_text, session_reason, watch_text
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -79,8 +79,8 @@ def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) ->
     probe = world.probes.get(plan.tunnel.name)
     if passes and probe and not probe.vitality.may_carry:
         reason, message = TunnelReason.PATH_DEAD, pulse_text(probe)
-    elif passes and probe and is_usable:
-        message = f"SA installed, interface up; {pulse_text(probe)}"
+    elif passes and is_usable:
+        message = f"SA installed, interface up; {watch_text(plan, intent, world)}"
     elif passes and not is_usable:
         reason = TunnelReason.NO_SESSION
         message = "SA installed, but no BGP session forwards through it" if members else "no peer names this tunnel"

@@ -5,7 +5,7 @@ and a gateway are each unique by name (``resources.validate`` refuses a second o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import Any
@@ -63,6 +63,31 @@ class IkeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Liveness:
+    """Data-path probing of a tunnel. Times in seconds."""
+
+    is_enabled: bool = True
+    interval_seconds: float = 0.1
+    misses: int = 3
+    recovery_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLiveness:
+    """What a tunnel says of its probing itself; None takes what the gateway says. Times in seconds."""
+
+    is_enabled: bool | None = None
+    interval_seconds: float | None = None
+    misses: int | None = None
+    recovery_seconds: float | None = None
+
+    def over(self, usual: Liveness) -> Liveness:
+        """The settings in force, given the gateway's."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        return replace(usual, **{name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
     """An OverlayVPNTunnel: one IPsec tunnel to one remote gateway address."""
 
@@ -80,6 +105,7 @@ class Tunnel:
     """Far link-local address; None takes it from the peer that names this tunnel."""
     psk: SecretRef
     ike: IkeSettings = IkeSettings()
+    liveness: OwnLiveness = OwnLiveness()
     mtu: int | None = None
     """Inner MTU in bytes; None computes it from cipher and encapsulation."""
     generation: int = 0
@@ -131,15 +157,6 @@ class Peer:
     def name(self) -> str:
         """The resource's name."""
         return self.ref.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Liveness:
-    """Data-path probing of each tunnel. Times in seconds."""
-
-    interval_seconds: float = 0.1
-    misses: int = 3
-    recovery_seconds: float = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

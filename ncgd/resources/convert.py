@@ -14,6 +14,7 @@ from ncgd.model.spec import (
     Liveness,
     Mode,
     ObjectRef,
+    OwnLiveness,
     Peer,
     Policy,
     PrefixRule,
@@ -67,6 +68,7 @@ def tunnel_of(ref: ObjectRef, shape: v1alpha1.OverlayVPNTunnel, psk: SecretRef) 
             uplink=spec.interface,
             remote_tunnel_ip=spec.remote_tunnel_ip and ip_address(spec.remote_tunnel_ip),
             mtu=spec.mtu,
+            liveness=spec.liveness and OwnLiveness(**_liveness(spec.liveness)),
             generation=shape.metadata.generation,
         ),
     )
@@ -96,12 +98,11 @@ def peer_of(ref: ObjectRef, shape: v1alpha1.OverlayBGPPeer) -> Peer:
 def gateway_of(ref: ObjectRef, shape: v1alpha1.NetworkConnectivityGateway) -> Gateway:
     """The gateway that a NetworkConnectivityGateway asks for."""
     spec = shape.spec or v1alpha1.GatewaySpec()
-    live = spec.liveness or v1alpha1.LivenessSpec()
     return Gateway(
         ref=ref,
         advertised_prefixes=tuple(dict.fromkeys(px.parse(text) for text in spec.advertised_prefixes or ())),
-        liveness=Liveness(**_given(interval_seconds=live.interval, misses=live.misses, recovery_seconds=live.recovery)),
         **_given(
+            liveness=spec.liveness and Liveness(**_liveness(spec.liveness)),
             import_policy=spec.import_policy and _policy(spec.import_policy),
             dataplane=spec.dataplane and DataplaneChoice(spec.dataplane),
             mode=spec.mode and Mode(spec.mode),
@@ -122,6 +123,15 @@ def _ike(ike: v1alpha1.Ike) -> IkeSettings:
             child_rekey_seconds=ike.child_rekey_seconds,
             dpd_delay_seconds=ike.dpd_delay_seconds,
         )
+    )
+
+
+def _liveness(liveness: v1alpha1.LivenessSpec) -> dict[str, Any]:
+    return _given(
+        is_enabled=liveness.enabled,
+        interval_seconds=liveness.interval,
+        misses=liveness.misses,
+        recovery_seconds=liveness.recovery,
     )
 
 

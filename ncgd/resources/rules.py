@@ -153,6 +153,14 @@ def _keepalive(path: str, value: int, hold: int | None) -> Problem | None:
     return None
 
 
+def _not_probed(path: str, value: dict[str, Any]) -> Problem | None:
+    idle = sorted(name for name, given in value.items() if name != "enabled" and given is not None)
+    if value.get("enabled") is False and idle:
+        text = f"{', '.join(idle)} has no effect: {path}.enabled is false, so nothing is probed"
+        return Problem(path, "LivenessIgnored", text, "remove it, or set enabled to true", is_error=False)
+    return None
+
+
 def _advertised(path: str, value: str) -> Problem | None:
     prefix = addresses.parse_prefix(path, value)
     return prefix if isinstance(prefix, Problem) else None
@@ -196,6 +204,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule(("spec.ike.espProposals[]",), _proposal),
         Rule(("spec.ike.ikeProposals",), _one_proposal),
         Rule(("spec.ike.espProposals",), _one_proposal),
+        Rule(("spec.liveness",), _not_probed),
     ),
     "OverlayBGPPeer": (
         Rule(("spec.localASN",), addresses.asn),
@@ -209,6 +218,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "NetworkConnectivityGateway": (
         Rule(("spec.advertisedPrefixes[]",), _advertised),
+        Rule(("spec.liveness",), _not_probed),
         *_policy("spec.importPolicy"),
     ),
 }

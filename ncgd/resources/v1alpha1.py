@@ -103,6 +103,33 @@ class Ike(_Part):
     ] = None
 
 
+class LivenessSpec(_Part):
+    """How the data path is probed: ICMP echo to the far link-local address. Times in seconds."""
+
+    enabled: Annotated[
+        bool | None,
+        _about(
+            "Default true. A peer that never answers is never called dead, so false is for one whose answers are not"
+            " to be trusted; DPD and BGP alone watch the tunnel then."
+        ),
+    ] = None
+    interval: Annotated[
+        Annotated[float, Meta(ge=0.02, le=60)] | None,
+        _about(f"Time between echo requests. Default {_LIVE.interval_seconds}: failover well under a second."),
+    ] = None
+    misses: Annotated[
+        Annotated[int, Meta(ge=1, le=100)] | None,
+        _about(f"Answers missing in a row before a tunnel is dead. Default {_LIVE.misses}: one loss is no outage."),
+    ] = None
+    recovery: Annotated[
+        Annotated[float, Meta(ge=0, le=3600)] | None,
+        _about(
+            f"Time that answers must keep coming before the tunnel is used again. Default {_LIVE.recovery_seconds}:"
+            " a flapping path should not take the traffic with it."
+        ),
+    ] = None
+
+
 class TunnelSpec(_Part):
     """One IPsec tunnel to one interface of the remote gateway."""
 
@@ -140,6 +167,9 @@ class TunnelSpec(_Part):
             "Inner MTU in bytes. Default: computed from cipher and encapsulation for Cloud VPN's gateway MTU of 1460,"
             " because a packet that is too large after encryption is lost without a word."
         ),
+    ] = None
+    liveness: Annotated[
+        LivenessSpec | None, _about("Wins over the gateway's spec.liveness, field by field; that is the default.")
     ] = None
 
 
@@ -212,26 +242,6 @@ class PeerSpec(_Part):
     ] = None
 
 
-class LivenessSpec(_Part):
-    """How the data path of each tunnel is probed. Times in seconds."""
-
-    interval: Annotated[
-        Annotated[float, Meta(ge=0.02, le=60)] | None,
-        _about(f"Time between echo requests. Default {_LIVE.interval_seconds}: failover well under a second."),
-    ] = None
-    misses: Annotated[
-        Annotated[int, Meta(ge=1, le=100)] | None,
-        _about(f"Answers missing in a row before a tunnel is dead. Default {_LIVE.misses}: one loss is no outage."),
-    ] = None
-    recovery: Annotated[
-        Annotated[float, Meta(ge=0, le=3600)] | None,
-        _about(
-            f"Time that answers must keep coming before the tunnel is used again. Default {_LIVE.recovery_seconds}:"
-            " a flapping path should not take the traffic with it."
-        ),
-    ] = None
-
-
 class GatewaySpec(_Part):
     """The gateway as a whole. Google's NCG leaves it empty, and so may you."""
 
@@ -250,7 +260,7 @@ class GatewaySpec(_Part):
         Literal["ActiveActive", "ActivePassive"] | None,
         _about(f"How tunnels share the load. Default {default_of(Gateway, 'mode')}: all usable tunnels carry traffic."),
     ] = None
-    liveness: LivenessSpec | None = None
+    liveness: Annotated[LivenessSpec | None, _about("For every tunnel; a tunnel may say otherwise.")] = None
 
 
 class Condition(_Part):

@@ -20,6 +20,7 @@ from ncgd.model.delta import Outcome
 from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup
 from ncgd.model.ike import Connection, SaState, StaleSa, TunnelSa
 from ncgd.model.prefix import Prefix
+from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.report import Report
 from ncgd.model.spec import Gateway, Intent, ObjectRef, Peer, SecretRef, Tunnel
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
@@ -83,6 +84,9 @@ class Site:
         self.connections: dict[object, Connection] = {}
         self.sas: dict[str, TunnelSa] = {}
         self.unreachable: set[str] = set()
+        self.probes: dict[str, Probe] = {}
+        self.pulses: dict[str, Vitality] = {}
+        """What the probe finds; a tunnel that is not named here has never answered."""
         self.neighbors: dict[str, Neighbor] = {}
         self.sent: dict[str, dict[Prefix, Attributes]] = {}
         self.plans: list[Plan] = []
@@ -128,6 +132,12 @@ class Site:
         self.unreachable.add(name)
         self.sas.pop(name, None)
         self._tell(ev.SasRead(charon="charon", sas=dict(self.sas)))
+
+    def probe_finds(self, **pulses: Pulse) -> None:
+        """``tunnel_1=Pulse.DEAD``: the pulse of a tunnel turns."""
+        for name, pulse in pulses.items():
+            self.pulses[name.replace("_", "-")] = Vitality(pulse=pulse, since=self.now)
+        self._tell_pulses()
 
     def tell(self, *events: ev.Event) -> None:
         """Something happens."""
@@ -240,6 +250,14 @@ class Site:
             if isinstance(row, NexthopGroup):
                 assert row.members, "an empty group"
                 assert set(row.members) <= self.nexthops.keys(), "a group without its members"
+
+    def _write_probes(self, rows: Mapping[str, Probe], removed: frozenset[str]) -> None:
+        self.probes = {name: row for name, row in {**self.probes, **rows}.items() if name not in removed}
+        self._tell_pulses()
+
+    def _tell_pulses(self) -> None:
+        found = {name: ProbeReport(vitality=self.pulses.get(name, Vitality())) for name in self.probes}
+        self._tell(ev.ProbesRead(probes=found))
 
     def _write_neighbors(self, rows: Mapping[str, Neighbor], removed: frozenset[str]) -> None:
         for name in removed:

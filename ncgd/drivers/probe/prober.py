@@ -82,9 +82,8 @@ class Prober:
             track.beat(now, received.get(track.probe.interface, 0))
 
     def _pulses_changed(self) -> bool:
-        return any(
-            tunnel not in self._told or self._told[tunnel].vitality.pulse != track.vitality.pulse
-            for tunnel, track in self._tracks.items()
+        return self._told.keys() != self._tracks.keys() or any(
+            self._told[tunnel].vitality.pulse != track.vitality.pulse for tunnel, track in self._tracks.items()
         )
 
     def _tell(self) -> None:

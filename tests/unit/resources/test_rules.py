@@ -1,12 +1,13 @@
 """Every rule about one object: what is refused, where, and with which reason."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ncgd.model.prefix import texts
 from ncgd.model.secret import Vault
-from ncgd.model.spec import DataplaneChoice, Intent, Mode
+from ncgd.model.spec import DataplaneChoice, Intent, Liveness, Mode
 from ncgd.resources.load import Loaded, load
 from tests.unit.resources.manifests import (
     GONE,
@@ -149,6 +150,7 @@ GATEWAY_ERRORS = [
     ("spec.liveness.interval", 0, "OutOfRange", ""),
     ("spec.liveness.interval", float("nan"), "WrongType", ""),
     ("spec.liveness.misses", 1.5, "WrongType", ""),
+    ("spec.liveness.enabled", "no", "WrongType", ""),
     (
         "spec.importPolicy.allow",
         [{"prefix": "::/0", "le": 129}],
@@ -229,6 +231,7 @@ def test_ipv6_inside_and_outside() -> None:
             ["aes256-sha256-modp2048", "aes128-sha256-x25519"],
             "SeveralProposals",
         ),
+        (tunnel(), "spec.liveness", {"enabled": False, "misses": 5}, "LivenessIgnored"),
     ],
 )
 def test_warned_about_but_in_force(manifest: dict[str, Any], path: str, value: Any, reason: str) -> None:
@@ -317,3 +320,14 @@ def test_what_the_fields_become() -> None:
     assert texts(gw.advertised_prefixes) == ["10.10.0.0/24", "2001:db8::/48"]
     assert (gw.dataplane, gw.mode) == (DataplaneChoice.USERSPACE, Mode.ACTIVE_PASSIVE)
     assert (gw.liveness.interval_seconds, gw.liveness.misses, gw.liveness.recovery_seconds) == (1, 5, 0.5)
+
+
+def test_a_tunnel_is_probed_as_it_says_itself_and_else_as_the_gateway_says() -> None:
+    usual = result_of(gateway(liveness={"interval": 1, "misses": 5})).gateway.liveness
+    own = result_of(changed(tunnel(), "spec.liveness", {"misses": 2, "recovery": 0})).tunnels["tunnel-1"].liveness
+    assert own.over(usual) == Liveness(interval_seconds=1, misses=2, recovery_seconds=0)
+    silent = replace(usual, is_enabled=False)
+    assert own.over(silent) == Liveness(is_enabled=False, interval_seconds=1, misses=2, recovery_seconds=0)
+    off = result_of(changed(tunnel(), "spec.liveness", {"enabled": False})).tunnels["tunnel-1"].liveness
+    on = result_of(changed(tunnel(), "spec.liveness", {"enabled": True})).tunnels["tunnel-1"].liveness
+    assert (off.over(usual).is_enabled, on.over(silent).is_enabled) == (False, True)
