@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.problems import shadow_text
 from ncgd.decision.routes import active_tier, group_id
 from ncgd.decision.sessions import advertised_meds, exported, session_reason, watch_text
 from ncgd.decision.tunnels import tunnel_state
@@ -99,6 +100,8 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
             lines.append(f"  forwards through {' and '.join(active)} (nexthop group {group})")
         else:
             lines.append(f"  dropped: none of them is usable now; a blackhole keeps it from leaking (group {group})")
+    if shadow := world.routes.shadows.get(prefix):
+        lines.append(f"  NOT used: {shadow_text(shadow)}")
     if world.routes.installed.get(prefix) == world.routes.desired.get(prefix):
         lines.append("  installed in the kernel")
     elif prefix in world.routes.failed:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ncgd.decision.retry import Retry, again
-from ncgd.decision.world import SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
+from ncgd.decision.world import MEDDLED, SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session, SessionState
 from ncgd.model.fib import AddressKey, Interface
@@ -20,6 +20,8 @@ READ_SECONDS = 0.5
 """How long a reading may take to show what was written."""
 END_OF_RIB_SECONDS = 60.0
 """A peer that has sent no End-of-RIB by then counts as having sent all it has (RFC 4724 §4.2 wants such a timer)."""
+REPAIR_SECONDS = 1.0
+"""Rows of ours that others change are put right at most so often: a fight with another program costs no core."""
 FORGOTTEN_SECONDS = 60.0
 """A failed row that nobody has tried again for so long after it was due is not wanted any more."""
 
@@ -40,7 +42,7 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return replace(world, processes={**world.processes, event.name: view}, lost_tuns=lost)
         case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():
             return _fold_ike(world, event)
-        case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.ProbesRead():
+        case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.RoutesMeddled() | ev.ProbesRead():
             return _fold_kernel(world, event)
         case ev.TableWritten():
             return _fold_written(world, event)
@@ -92,7 +94,9 @@ def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
     return replace(world, retries=retries, ike_failures=failures)
 
 
-def _fold_kernel(world: World, event: ev.InterfacesRead | ev.NexthopsRead | ev.RoutesRead | ev.ProbesRead) -> World:
+def _fold_kernel(
+    world: World, event: ev.InterfacesRead | ev.NexthopsRead | ev.RoutesRead | ev.RoutesMeddled | ev.ProbesRead
+) -> World:
     match event:
         case ev.InterfacesRead(interfaces=interfaces):
             return _fold_interfaces(_read(world, "links", "addresses"), interfaces)
@@ -100,10 +104,27 @@ def _fold_kernel(world: World, event: ev.InterfacesRead | ev.NexthopsRead | ev.R
             # Routes mostly fail for want of their group: there is no need to wait any longer.
             world = replace(world, retries=_without(world, "routes"))
             return replace(_read(world, "nexthops"), nexthops=dict(nexthops))
-        case ev.RoutesRead(routes=routes, backstops=backstops):
+        case ev.RoutesRead(routes=routes, backstops=backstops, shadows=shadows):
+            world.routes.shadows = shadows
             return replace(world, drift=world.drift + world.routes.read(routes, backstops))
+        case ev.RoutesMeddled(routes=changed, backstops=guards):
+            return _fold_meddling(world, world.routes.meddled(changed, guards))
         case ev.ProbesRead(probes=probes):
             return replace(world, probes=dict(probes))
+
+
+def _fold_meddling(world: World, drift: int) -> World:
+    """At once when it is the first time for a while, else REPAIR_SECONDS after the last repair."""
+    if not drift:
+        return world
+    last = world.retries.get(MEDDLED)
+    if last is None:
+        repair = Retry(1, world.now)
+    elif last.due <= world.now:
+        repair = Retry(last.attempts + 1, max(world.now, last.due + REPAIR_SECONDS))
+    else:
+        repair = last
+    return replace(world, drift=world.drift + drift, retries={**world.retries, MEDDLED: repair})
 
 
 def _read(world: World, *tables: str) -> World:

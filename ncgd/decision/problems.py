@@ -4,12 +4,18 @@ from collections.abc import Iterator
 
 from ncgd.decision.desired import SPEAKER, Desired
 from ncgd.decision.observed import observed
-from ncgd.decision.world import World
+from ncgd.decision.world import MEDDLED, World
+from ncgd.model import prefix as px
+from ncgd.model.fib import METRIC, ForeignRoute
 from ncgd.model.ike import SaState
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
 from ncgd.model.spec import Finding, Intent
 
+FIGHT_REPAIRS = 3
+"""So many repairs without a minute's rest between them are a fight, not an accident."""
+_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", 11: "zebra", 12: "bird", 16: "dhcp", 186: "bgp", 188: "ospf"}
+"""Route protocols by number, as iproute2 names them."""
 _TUNNEL_HINTS: dict[str, str] = {
     TunnelReason.CONNECTING: "check that UDP 500 and 4500 reach the peer, and that it knows our public address",
     TunnelReason.SA_DOWN: "check that UDP 500 and 4500 reach the peer, and that both ends hold the same key",
@@ -46,6 +52,7 @@ def find_problems(
         *_of_changes(world, desired),
         *_of_peers(peers, intent),
         *_of_rows(world, desired),
+        *_of_others(world),
         *_of_gateway(intent, world),
     )
 
@@ -189,6 +196,35 @@ def _of_rows(world: World, desired: Desired) -> Iterator[Problem]:
             message=f"{len(world.routes.failed)} routes could not be programmed, the first: {text}",
             hint="ncgd goes on trying; look for other programs that change routes",
         )
+
+
+def _of_others(world: World) -> Iterator[Problem]:
+    """What other programs do to our routes."""
+    repair = world.retries.get(MEDDLED)
+    if repair is not None and repair.attempts >= FIGHT_REPAIRS:
+        yield Problem(
+            reason="RoutesMeddled",
+            object="routes",
+            message=f"another program keeps changing our routes; they were put right {repair.attempts} times lately",
+            hint="`ip monitor route` shows what it does; look for a routing daemon that removes what it does not know, "
+            "and have it leave protocol 157 alone",
+        )
+    shadows = world.routes.shadows
+    for prefix in sorted(shadows, key=px.sort_key)[:1]:
+        others = f", and {len(shadows) - 1} more prefixes likewise" if len(shadows) > 1 else ""
+        yield Problem(
+            reason="RouteShadowed",
+            object=f"routes/{px.text(prefix)}",
+            message=f"{shadow_text(shadows[prefix])}, so its traffic does not take our tunnels{others}",
+            hint="ncgd leaves what is not its own alone: remove that route when traffic should take the tunnels",
+            is_error=False,
+        )
+
+
+def shadow_text(row: ForeignRoute) -> str:
+    """Which route wins over ours."""
+    protocol = _PROTOCOLS.get(row.protocol, f"protocol {row.protocol}")
+    return f"another program's route ({protocol}, metric {row.metric}) wins over ours (metric {METRIC})"
 
 
 def _is_open(table: str, key: object, world: World, desired: Desired) -> bool:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from ncgd.decision.rib import Ranking
 from ncgd.model import fib
 from ncgd.model import prefix as px
-from ncgd.model.fib import Nexthop, NexthopGroup, RouteChange
+from ncgd.model.fib import ForeignRoute, Nexthop, NexthopGroup, RouteChange
 from ncgd.model.prefix import Prefix
 
 
@@ -78,6 +78,8 @@ class RouteTable:
         self.guarded: set[Prefix] = set()
         self.is_read = False
         self.failed: dict[Prefix, str] = {}
+        self.shadows: Mapping[Prefix, ForeignRoute] = {}
+        """Prefixes whose traffic does not take our route, because another program's wins."""
         self._users: Counter[int] = Counter()
         self._rankings: dict[int, tuple[Ranking, int]] = {}
         self._installed_in: Counter[int] = Counter()
@@ -85,6 +87,8 @@ class RouteTable:
         self._kept: set[Prefix] = set()
         self._adopted: set[Prefix] = set()
         """Rows found at the start that nobody has spoken of since."""
+        self._meddled: set[Prefix] = set()
+        """Rows that somebody else has changed and that wait to be put right."""
 
     def update(self, changed: Mapping[Prefix, Ranking | None], in_tunnel: frozenset[str]) -> None:
         """Take over rankings that changed; prefixes learned through a tunnel get a backstop."""
@@ -136,6 +140,21 @@ class RouteTable:
         self._dirty.update(self.desired, self.installed, held)
         return drift
 
+    def meddled(self, routes: Mapping[Prefix, int | None], backstops: Mapping[Prefix, bool]) -> int:
+        """Somebody else has changed these rows; returns how many differ from what we believed (drift)."""
+        if not self.is_read:
+            return 0
+        changed = {prefix for prefix, group in routes.items() if self.installed.get(prefix) != group}
+        lost = {prefix for prefix, guard in backstops.items() if (prefix in self.backstops) != guard}
+        self._hold({prefix: routes[prefix] for prefix in changed}, {prefix: backstops[prefix] for prefix in lost})
+        self._meddled |= changed | lost
+        return len(changed) + len(lost)
+
+    def repair(self) -> None:
+        """Have what others changed put right with the next ``change``."""
+        self._dirty |= self._meddled
+        self._meddled = set()
+
     def change(self, *, may_remove: bool, limit: int = 10_000) -> RouteChange:
         """Take up to ``limit`` prefixes whose rows differ, to be programmed now (``has_more`` tells of the rest).
 
@@ -167,21 +186,25 @@ class RouteTable:
 
     def written(self, change: RouteChange, failed: Mapping[Prefix, str]) -> None:
         """Take over the outcome of programming ``change``; failures stay dirty."""
-        for prefix, group in change.routes.items():
-            if prefix in failed:
-                continue
+        self._hold(
+            {prefix: group for prefix, group in change.routes.items() if prefix not in failed},
+            {prefix: guard for prefix, guard in change.backstops.items() if prefix not in failed},
+        )
+        for prefix in change.routes.keys() | change.backstops.keys():
+            self.failed.pop(prefix, None)
+        self.failed.update(failed)
+
+    def _hold(self, routes: Mapping[Prefix, int | None], backstops: Mapping[Prefix, bool]) -> None:
+        """The kernel holds these rows now."""
+        for prefix, group in routes.items():
             before = self.installed.pop(prefix, None)
             if before is not None:
                 self._installed_in[before] -= 1
             if group is not None:
                 self.installed[prefix] = group
                 self._installed_in[group] += 1
-        for prefix, guard in change.backstops.items():
-            if prefix not in failed:
-                (self.backstops.add if guard else self.backstops.discard)(prefix)
-        for prefix in change.routes.keys() | change.backstops.keys():
-            self.failed.pop(prefix, None)
-        self.failed.update(failed)
+        for prefix, guard in backstops.items():
+            (self.backstops.add if guard else self.backstops.discard)(prefix)
 
     def retry_failed(self) -> None:
         """Try the failed rows again."""

@@ -19,6 +19,8 @@ from ncgd.model.spec import Intent
 
 Rows = Mapping[object, object]
 
+MEDDLED = ("meddled", "")
+"""Key of the retry that stands for putting right what others changed."""
 SETTLE_SECONDS = 30.0
 """After that long a new ncgd acts on what it knows, though a daemon has not answered yet."""
 

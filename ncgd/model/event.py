@@ -4,11 +4,11 @@ Whole tables are read and sent whole (level, not edge); only BGP updates are edi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ncgd.model.bgp import Attributes
 from ncgd.model.delta import Outcome
-from ncgd.model.fib import Interface, Nexthop, NexthopGroup, RouteChange
+from ncgd.model.fib import ForeignRoute, Interface, Nexthop, NexthopGroup, RouteChange
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.prefix import Prefix
 from ncgd.model.probe import ProbeReport
@@ -199,6 +199,19 @@ class RoutesRead:
 
     routes: Mapping[Prefix, int]
     backstops: frozenset[Prefix]
+    shadows: Mapping[Prefix, ForeignRoute] = field(default_factory=dict)
+    """Prefixes of these routes that another program has a route for that wins over ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutesMeddled:
+    """Rows of ours that somebody else has changed: the group id or backstop that they have now; None: no row."""
+
+    routes: dict[Prefix, int | None]
+    backstops: dict[Prefix, bool]
+
+    def __bool__(self) -> bool:
+        return bool(self.routes or self.backstops)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +266,7 @@ Event = (
     | InterfacesRead
     | NexthopsRead
     | RoutesRead
+    | RoutesMeddled
     | ProbesRead
     | TableWritten
     | RoutesWritten

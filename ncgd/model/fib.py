@@ -103,6 +103,14 @@ class NexthopGroup:
     members: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignRoute:
+    """A route of another program: its protocol (``rt_protos``) and metric; the lower metric wins."""
+
+    protocol: int
+    metric: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteChange:
     """Rows to program: each prefix to the group that carries it, or None to uninstall it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ncgd.decision.desired import Desired
 from ncgd.decision.observed import observed
 from ncgd.decision.sas import plan_sas
-from ncgd.decision.world import World
+from ncgd.decision.world import MEDDLED, World
 from ncgd.model.delta import Delta, diff
 from ncgd.model.fib import RouteChange
 from ncgd.model.spec import Intent
@@ -60,6 +60,9 @@ def make_plan(world: World, desired: Desired) -> Plan:
         retry = world.retries.get(("routes", ""))
         if retry is None or retry.due <= world.now:
             world.routes.retry_failed()
+        repair = world.retries.get(MEDDLED)
+        if repair is None or repair.due <= world.now:
+            world.routes.repair()
         change = world.routes.change(may_remove=intent.is_complete and may_remove_routes(world))
     for table in BOTTOM_UP:
         if table == "routes" and change:

@@ -89,7 +89,6 @@ def test_a_meddled_interface_is_put_right(meddling: str) -> None:
 
 
 def test_meddled_nexthops_and_routes_are_put_right_and_counted() -> None:
-    """Nexthops are watched; routes are read every 30 s, and at once when a nexthop goes, which may take some along."""
     before = gateway.status()["routes"]["drift"]
     group, members = _group(), _members()
     ip(f"nexthop replace id {group} group {members[1]}")
@@ -102,12 +101,13 @@ def test_meddled_nexthops_and_routes_are_put_right_and_counted() -> None:
     ip(f"route replace {SUBNET} via 10.10.0.10 metric 157 proto 157")
     ip(f"route del unreachable {SUBNET} metric 4294967057 proto 157")
     ip(f"route add 10.99.0.0/24 nhid {group} metric 157 proto 157")
-    ip(f"nexthop del id {members[0]}")
     until(lambda: site_side.backstops() == {SUBNET}, 5, "the backstop is back")
     until(lambda: site_side.ours() == {SUBNET: group}, 5, "what carries our mark is as we want it, and no more")
     until(lambda: _members() == members, 5, "through both tunnels")
     assert _foreign() == foreign, "what does not carry our mark is left alone"
     says("rows changed by others and put right")
+    ip(f"nexthop del id {members[0]}")
+    until(lambda: _members() == members, 5, "again through both tunnels")
     assert gateway.status()["routes"]["drift"] > before
     ip("route del 10.77.0.0/16 proto static")
     ip("route del 10.128.0.0/20 metric 500 proto static")

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+from ncgd.decision.explain import explain
 from ncgd.model import event as ev
+from ncgd.model import prefix as px
+from ncgd.model.fib import ForeignRoute
 from ncgd.model.ike import SaState, TunnelSa
 from ncgd.model.spec import DataplaneChoice
 from ncgd.plan.plan import Step
-from tests.scenarios.site import Site, ha_vpn, healthy_site
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
 
 CHARON = "charon-tunnel-1"
 
@@ -52,3 +55,80 @@ def test_a_tunnel_keeps_its_address_when_somebody_else_takes_it_too() -> None:
     site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
     assert site.one_pass().steps == ()
     assert all(tunnel.is_usable for tunnel in site.report().tunnels)
+
+
+def _delete_route(site: Site) -> None:
+    """Another program deletes our one route, and the kernel says so."""
+    del site.routes[VPC]
+    site.tell(ev.RoutesMeddled(routes={VPC: None}, backstops={}))
+
+
+def test_a_deleted_route_is_back_with_the_next_pass_and_counted() -> None:
+    site = healthy_site()
+    before = dict(site.routes)
+    _delete_route(site)
+    site.one_pass()
+    assert site.routes == before
+    assert site.report().drift == 1
+    assert site.report().problems == ()
+
+
+def test_what_somebody_adds_under_our_mark_goes() -> None:
+    site = healthy_site()
+    stranger = px.parse("10.99.0.0/16")
+    site.routes[stranger] = site.routes[VPC]
+    site.backstops.discard(VPC)
+    site.tell(ev.RoutesMeddled(routes={stranger: site.routes[VPC]}, backstops={VPC: False}))
+    site.one_pass()
+    assert site.routes.keys() == {VPC}
+    assert site.backstops == {VPC}
+    assert site.report().drift == 2
+
+
+def test_news_of_what_is_as_we_know_it_are_no_drift() -> None:
+    site = healthy_site()
+    site.tell(ev.RoutesMeddled(routes={VPC: site.routes[VPC]}, backstops={VPC: True}))
+    assert site.one_pass().steps == ()
+    assert site.report().drift == 0
+
+
+def test_a_fight_is_damped_and_named_and_forgotten() -> None:
+    site = healthy_site()
+    before, repairs, passes = dict(site.routes), 0, 0
+    began = site.now
+    while site.now < began + 10:
+        if VPC in site.routes:
+            repairs += 1
+            _delete_route(site)
+        site.one_pass()
+        passes += 1
+    assert passes > 900
+    assert repairs <= 12, "at most one a second"
+    (problem,) = site.report().problems
+    assert problem.reason == "RoutesMeddled"
+    assert problem.is_error
+    site.now += 2
+    site.settle()
+    assert site.routes == before
+    site.now += 120
+    site.settle()
+    assert site.report().problems == ()
+
+
+def test_a_foreign_route_that_wins_is_left_alone_and_told() -> None:
+    site = healthy_site()
+    rows = ev.RoutesRead(
+        routes=dict(site.routes), backstops=frozenset(site.backstops), shadows={VPC: ForeignRoute(4, 20)}
+    )
+    site.tell(rows)
+    assert site.one_pass().steps == ()
+    (problem,) = site.report().problems
+    assert (problem.reason, problem.is_error) == ("RouteShadowed", False)
+    assert "10.128.0.0/20" in problem.object
+    assert "static, metric 20" in problem.message
+    assert site.desired is not None
+    lines = explain("10.128.0.9", site.world, site.desired)
+    assert lines is not None
+    assert any("NOT used" in line and "static" in line for line in lines)
+    site.tell(replace(rows, shadows={}))
+    assert site.report().problems == ()

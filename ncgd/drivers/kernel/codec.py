@@ -129,8 +129,8 @@ def delete_nexthop(sequence: int, nexthop_id: int) -> bytes:
 
 
 def get_routes(version: int) -> bytes:
-    """Ask for our rows of table main; the kernel filters them (strict checking, Linux 4.20)."""
-    rtmsg = struct.pack("=8BI", family(version), 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
+    """Ask for the rows of table main (the kernel filters by table with strict checking, Linux 4.20)."""
+    rtmsg = struct.pack("=8BI", family(version), 0, 0, 0, 0, 0, 0, 0, 0)
     return message(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, rtmsg + _U32.pack(8, RTA_TABLE, RT_TABLE_MAIN))
 
 

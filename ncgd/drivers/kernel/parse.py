@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from ncgd.drivers.kernel import codec
-from ncgd.model.fib import BACKSTOP_METRIC, METRIC, PROTOCOL, Nexthop, NexthopGroup
+from ncgd.model.event import RoutesMeddled
+from ncgd.model.fib import BACKSTOP_METRIC, METRIC, PROTOCOL, ForeignRoute, Nexthop, NexthopGroup
 from ncgd.model.prefix import IPAddress, Prefix, make
 
 _RTMSG = struct.Struct("=8BI")
@@ -74,12 +75,12 @@ class RouteRows:
     routes: dict[Prefix, int] = field(default_factory=dict)
     """Prefix to nexthop id; 0 when somebody has given the row another kind of next hop."""
     backstops: set[Prefix] = field(default_factory=set)
+    foreign: dict[Prefix, ForeignRoute] = field(default_factory=dict)
+    """Rows of others that would win over ours."""
 
     def fold(self, data: bytes, start: int, end: int) -> None:
         """Take in one RTM_NEWROUTE; rows that are not ours in shape are passed over."""
         version, bits, _, _, _, protocol, _, kind, _ = _RTMSG.unpack_from(data, start)
-        if protocol != PROTOCOL:
-            return
         destination = metric = nexthop = 0
         offset = start + 12
         while offset < end:
@@ -93,10 +94,32 @@ class RouteRows:
                 break
             offset += (size + 3) & ~3
         prefix = make(4 if version == socket.AF_INET else 6, destination, bits)
-        if metric == METRIC:
+        if protocol != PROTOCOL:
+            if metric < METRIC:
+                self.foreign[prefix] = ForeignRoute(protocol, metric)
+        elif metric == METRIC:
             self.routes[prefix] = nexthop
         elif metric == BACKSTOP_METRIC and kind == codec.RTN_UNREACHABLE:
             self.backstops.add(prefix)
+
+
+def foreign_change(kind: int, flags: int, data: bytes, start: int, end: int, *, news: RoutesMeddled) -> None:
+    """Take into ``news`` what a route notification says of our row of its prefix.
+
+    Whoever replaces our row leaves none of ours; a row of another protocol beside it is no business of ours.
+    """
+    version, bits, _, _, _, protocol, _, route_type, _ = _RTMSG.unpack_from(data, start)
+    if protocol != PROTOCOL and not (kind == codec.RTM_NEWROUTE and flags & codec.NLM_F_REPLACE):
+        return
+    found = dict(_attributes(data, start + _RTMSG.size, end))
+    prefix = make(4 if version == socket.AF_INET else 6, int.from_bytes(found.get(codec.RTA_DST, b"")), bits)
+    is_there = kind == codec.RTM_NEWROUTE and protocol == PROTOCOL
+    metric = _u32(found[codec.RTA_PRIORITY])[0] if codec.RTA_PRIORITY in found else 0
+    if metric == METRIC:
+        group = _u32(found[codec.RTA_NH_ID])[0] if codec.RTA_NH_ID in found else 0
+        news.routes[prefix] = group if is_there else None
+    elif metric == BACKSTOP_METRIC:
+        news.backstops[prefix] = is_there and route_type == codec.RTN_UNREACHABLE
 
 
 def nexthop(data: bytes, start: int, end: int, names: dict[int, str]) -> Nexthop | NexthopGroup | None:

@@ -70,7 +70,12 @@ class Routes:
             rows = await self._dump()
             if programmed == self._programmed:
                 break
-        return RoutesRead(routes=rows.routes, backstops=frozenset(rows.backstops))
+        shadows = {prefix: row for prefix, row in rows.foreign.items() if prefix in rows.routes}
+        return RoutesRead(routes=rows.routes, backstops=frozenset(rows.backstops), shadows=shadows)
+
+    async def settled(self) -> None:
+        """Wait until no change is under way: what has been heard until then was there before the next one."""
+        await self._is_idle.wait()
 
     async def _send(self, verb: str, pack: _Pack, prefixes: Iterable[Prefix], failed: dict[Prefix, str]) -> None:
         rest = iter(prefixes)
@@ -85,4 +90,5 @@ class Routes:
         one, other = [await self._reads.dump(codec.get_routes(version), RouteRows) for version in (4, 6)]
         one.routes.update(other.routes)
         one.backstops.update(other.backstops)
+        one.foreign.update(other.foreign)
         return one

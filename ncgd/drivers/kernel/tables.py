@@ -18,8 +18,8 @@ from ncgd.model.prefix import Prefix
 class Kernel:
     """All of the kernel that ncgd owns something in; of the network namespace in which it is used first.
 
-    ``links``, ``addresses``, ``sysctls`` and ``nexthops`` are OwnedTables. ``reread_seconds`` is how long a route that
-    somebody else changed may stay unnoticed, with tables of up to some 40 000 routes (``watch.py``).
+    ``links``, ``addresses``, ``sysctls`` and ``nexthops`` are OwnedTables. Routes are read whole every
+    ``reread_seconds``, less often when there are more than some 40 000 (``watch.py``).
     """
 
     def __init__(self, post: Post, reread_seconds: float = 30.0) -> None:
@@ -30,7 +30,14 @@ class Kernel:
         self.sysctls = Sysctls()
         self.nexthops = Nexthops(self._failover, self._reads)
         self._routes = Routes(self._bulk, self._route_reads)
-        self._watch = Watch(post, self.read_interfaces, self.read_nexthops, self.read_routes, reread_seconds)
+        self._watch = Watch(
+            post,
+            self.read_interfaces,
+            self.read_nexthops,
+            self.read_routes,
+            self._routes.settled,
+            reread_seconds=reread_seconds,
+        )
 
     async def program(self, change: RouteChange) -> Outcome[Prefix]:
         """Install, re-point and uninstall routes and backstops; failures by prefix. Raises DriverError."""

@@ -6,6 +6,7 @@ fail is a DriverError, after which the socket is opened anew, so no late answer 
 
 import asyncio
 import errno
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,15 +30,20 @@ T = TypeVar("T", bound=Table)
 BATCH = 1000
 """Messages per send: about 5 ms of the kernel's time."""
 
-LINK, ADDRESS_V4, ADDRESS_V6, NEXTHOP = 1, 5, 9, 32
+LINK, ADDRESS_V4, ROUTE_V4, ADDRESS_V6, ROUTE_V6, NEXTHOP = 1, 5, 7, 9, 11, 32
 """Multicast groups (``enum rtnetlink_groups``)."""
+
+PORTS_MASK = 0xFFFF_FF00
+PORTS = 0x4000_0000 | secrets.randbits(22) << 8
+"""Port ids of our sockets: this block of 256. By it our own changes are told from those of others; the kernel itself
+gives out process ids (below the block) and numbers above 0x7FFFFFFF."""
 
 _BATCH_UNPRIVILEGED = 100
 """So many refusals fit the receive buffer of a process that may not enlarge it."""
 _SOL_NETLINK = 270
 _ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK, _STRICT_CHECK = 1, 10, 11, 12
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
-_BUFFER = 8 << 20
+BUFFER = 8 << 20
 _CHUNK = 1 << 16
 _DUMP_ATTEMPTS = 8
 
@@ -125,10 +131,8 @@ class Notifications:
     """What the kernel multicasts to some groups, condensed to the types of the messages."""
 
     def __init__(self, groups: Sequence[int]) -> None:
-        self._socket = _open_socket()
-        _enlarge_buffers(self._socket)
-        for group in groups:
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        self._socket = open_listener()
+        join(self._socket, groups)
 
     def close(self) -> None:
         """Leave the groups."""
@@ -144,7 +148,7 @@ class Notifications:
         try:
             data = await loop.sock_recv(self._socket, _CHUNK)
             while True:
-                seen.update(kind for kind, *_ in _messages(data))
+                seen.update(kind for kind, *_ in messages(data))
                 data = self._socket.recv(_CHUNK)
         except BlockingIOError:
             return frozenset(seen)
@@ -152,6 +156,19 @@ class Notifications:
             if error.errno == errno.ENOBUFS:
                 return frozenset()
             raise Unavailable(f"netlink: {error.strerror} (errno {error.errno})") from error
+
+
+def open_listener(receive_bytes: int = BUFFER) -> socket.socket:
+    """A socket with room for a burst of notifications; no group is joined yet. Raises Unavailable."""
+    opened = _open_socket()
+    _enlarge_buffers(opened, receive_bytes)
+    return opened
+
+
+def join(listener: socket.socket, groups: Sequence[int]) -> None:
+    """Have the kernel send what it multicasts to these groups."""
+    for group in groups:
+        listener.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
 
 
 def _open_socket() -> socket.socket:
@@ -162,15 +179,27 @@ def _open_socket() -> socket.socket:
     opened.setblocking(False)
     for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
         opened.setsockopt(_SOL_NETLINK, option, 1)
-    opened.bind((0, 0))  # an unbound socket is sent no notifications, and no error either
+    _bind(opened)  # an unbound socket is sent no notifications, and no error either
     return opened
 
 
-def _enlarge_buffers(opened: socket.socket) -> bool:
+def _bind(opened: socket.socket) -> None:
+    for number in range(256):
+        try:
+            opened.bind((PORTS | number, 0))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+    raise Unavailable("netlink: all 256 port ids of ncgd are taken")
+
+
+def _enlarge_buffers(opened: socket.socket, receive_bytes: int = BUFFER) -> bool:
     """Room for a refusal of each message of a batch; False without CAP_NET_ADMIN."""
     try:
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_bytes)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, BUFFER)
     except PermissionError:
         return False
     return True
@@ -186,7 +215,7 @@ async def _collect(connection: socket.socket, last: int, refused: dict[int, Refu
     loop = asyncio.get_running_loop()
     while True:
         data = await loop.sock_recv(connection, _CHUNK)
-        for kind, flags, sequence, start, end in _messages(data):
+        for kind, flags, sequence, start, end in messages(data):
             if kind != codec.NLMSG_ERROR:
                 continue
             why = parse.refusal(kind, flags, data, start, end)
@@ -204,7 +233,7 @@ async def _receive_dump(connection: socket.socket, table: Table) -> bool:
     is_whole = True
     while True:
         data = await loop.sock_recv(connection, _CHUNK)
-        for kind, flags, _, start, end in _messages(data):
+        for kind, flags, _, start, end in messages(data):
             is_whole &= not flags & codec.NLM_F_DUMP_INTR
             if kind in (codec.NLMSG_ERROR, codec.NLMSG_DONE):
                 why = parse.refusal(kind, flags, data, start, end)
@@ -215,7 +244,7 @@ async def _receive_dump(connection: socket.socket, table: Table) -> bool:
         await asyncio.sleep(0)  # sock_recv does not give way while data is there
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+def messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
     """Type, flags, sequence number, start and end of the body of each message in a datagram."""
     offset = 0
     while offset + codec.HEADER.size <= len(data):

@@ -1,9 +1,9 @@
 """Watching the kernel: notifications where they are few, reading again where they would be a storm.
 
 Links, addresses and nexthop objects are watched; every notification makes the whole table be read and posted, so a
-lost one (ENOBUFS) costs nothing but a read. Routes are not watched, since each of our own 100 000 would come back to
-us: they are read again every ``reread_seconds``, and at once when the kernel has removed nexthop objects, because it
-removes the routes behind them without a word.
+lost one (ENOBUFS) costs nothing but a read. Of routes only what others do to ours is watched (``foreign.py``), and
+posted as the edit that it is. All are read again every ``reread_seconds``; at once when such news were lost, and when
+the kernel has removed nexthop objects, because it removes the routes behind them without a word.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 
 from ncgd.drivers.kernel.codec import RTM_DELNEXTHOP, RTM_NEWNEXTHOP
+from ncgd.drivers.kernel.foreign import ForeignChanges
 from ncgd.drivers.kernel.transport import ADDRESS_V4, ADDRESS_V6, LINK, NEXTHOP, Notifications
 from ncgd.drivers.port import Post
 from ncgd.errors import DriverError
@@ -38,12 +39,16 @@ class Watch:
         read_interfaces: Callable[[], Awaitable[InterfacesRead]],
         read_nexthops: Callable[[], Awaitable[NexthopsRead]],
         read_routes: Callable[[], Awaitable[RoutesRead]],
+        routes_settled: Callable[[], Awaitable[None]],
+        *,
         reread_seconds: float,
     ) -> None:
+        """``routes_settled`` waits until none of our own changes to routes is under way."""
         self._post = post
         self._read_interfaces = read_interfaces
         self._read_nexthops = read_nexthops
         self._read_routes = read_routes
+        self._routes_settled = routes_settled
         self._reread_seconds = reread_seconds
         self._routes_stale = asyncio.Event()
         self._interfaces = InterfacesRead(interfaces={})
@@ -53,10 +58,11 @@ class Watch:
         """Post the three tables, then each anew as it changes; begins again after a failure; ends when cancelled."""
         while True:
             try:
-                with closing(Notifications(_GROUPS)) as notifications:
+                with closing(Notifications(_GROUPS)) as notifications, closing(ForeignChanges()) as changes:
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._follow(notifications))
                         tasks.create_task(self._follow_routes())
+                        tasks.create_task(self._follow_foreign(changes))
             except* DriverError as group:
                 _log.warning("%s; the kernel is watched again in %g s", group.exceptions[0], _RETRY_SECONDS)
             await asyncio.sleep(_RETRY_SECONDS)
@@ -79,10 +85,22 @@ class Watch:
             self._routes_stale.clear()
             started = loop.time()
             self._post(await self._read_routes())
-            pause = max(self._reread_seconds, (loop.time() - started) / _ROUTES_SHARE)
+            took = loop.time() - started
+            await asyncio.sleep(max(took, _PAUSE_SECONDS))  # news that never end must not make this a busy loop
+            pause = max(self._reread_seconds, took / _ROUTES_SHARE)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._routes_stale.wait()
+
+    async def _follow_foreign(self, changes: ForeignChanges) -> None:
+        while True:
+            news = await changes.wait()
+            await self._routes_settled()  # what was written meanwhile is told first
+            if news is None:
+                self._routes_stale.set()
+            elif news:
+                self._post(news)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _refresh_interfaces(self) -> None:
         before, self._interfaces = self._interfaces, await self._read_interfaces()
