@@ -85,7 +85,8 @@ class Sessions:
         if isinstance(message, codec.Learn):
             self._learn(message)
         elif isinstance(message, codec.Withdraw):
-            self._post(PathsWithdrawn(peer=self._names[message.key], prefixes=codec.prefixes(message.prefixes)))
+            prefixes = codec.prefixes(message.family, message.blocks)
+            self._post(PathsWithdrawn(peer=self._names[message.key], prefixes=prefixes))
         elif isinstance(message, codec.Eor):
             self._post(EndOfRib(peer=self._names[message.key], version=message.version))
         elif isinstance(message, codec.Up):
@@ -100,7 +101,7 @@ class Sessions:
 
     def _learn(self, message: codec.Learn) -> None:
         peer, table = self._names[message.key], self._tables.get(message.key)
-        prefixes = codec.prefixes(message.prefixes)
+        prefixes = codec.prefixes(message.family, message.blocks)
         try:
             attributes = self._interner.attributes(message.attributes)
         except ValueError:

@@ -7,6 +7,7 @@ change, in order. README.md describes the lines. Imports nothing but the standar
 
 from __future__ import annotations
 
+import binascii
 import fcntl
 import json
 import os
@@ -21,6 +22,8 @@ from functools import partial
 TYPE_CHECKING = False  # the module typing would be a third of our memory
 if TYPE_CHECKING:
     from typing import Any
+
+    Answered = Callable[[bool, list[str]], None]
 
 PIPE_BYTES = 1 << 20
 """Size of ExaBGP's pipe, so that a burst does not wait for us."""
@@ -53,18 +56,24 @@ def line(*fields: object) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
+def split(blocks: list[str]) -> list[bytes]:
+    """The prefixes of some blocks (README.md), each as in an UPDATE. ExaBGP has checked them."""
+    found = []
+    for packed in map(binascii.a2b_base64, blocks):
+        at, end = 0, len(packed)
+        while at < end:
+            start, at = at, at + 1 + (packed[at] + 7 >> 3)
+            found.append(packed[start:at])
+    return found
+
+
 class Session:
-    """One neighbour as ExaBGP reports it. ``table`` maps prefix text to interned JSON text of its attributes.
+    """One neighbour as ExaBGP reports it. ``tables``: by family, prefix as in an UPDATE to interned JSON of attributes.
 
     ``refreshing`` holds the families of which a table is being asked for again; until it is None nobody is told
     the table. ``settled_at``: when silence makes it whole. ``is_recovered``: came up before this bridge started, so
     ``since`` is right to a second or two only.
     """
-
-    __slots__ = (
-        "ended", "is_graceful", "is_recovered", "is_up", "reason",
-        "refreshing", "restart", "settled_at", "since", "table",
-    )  # fmt: skip
 
     def __init__(self) -> None:
         self.restart: int | None = None
@@ -78,7 +87,7 @@ class Session:
         self.is_recovered = False
         self.since = since
         self.ended: list[int] = []
-        self.table: dict[str, str] = {}
+        self.tables: dict[str, dict[bytes, str]] = {}
         self.refreshing: set[str] | None = None
         self.settled_at: float | None = None
 
@@ -86,16 +95,17 @@ class Session:
         """Everything about it."""
         if not self.is_up:
             return [line("down", key, self.reason, self.is_graceful)]
-        groups: dict[str, list[str]] = {}
-        for prefix, attributes in self.table.items():
-            groups.setdefault(attributes, []).append(prefix)
         lines = [line("begin", key, self.since, self.is_recovered, self.restart, self.ended)]
-        for attributes, prefixes in groups.items():
-            for start in range(0, len(prefixes), CHUNK):
-                some = json.dumps(prefixes[start : start + CHUNK], separators=(",", ":"))
-                lines.append(f'["learn",{json.dumps(key)},{attributes},{some}]\n'.encode())
-        lines.append(line("end", key))
-        return lines
+        for family, table in self.tables.items():
+            groups: dict[str, list[bytes]] = {}
+            for prefix, attributes in table.items():
+                groups.setdefault(attributes, []).append(prefix)
+            for attributes, prefixes in groups.items():
+                head = f'["learn","{key}","{family}",{attributes},["'.encode()
+                for start in range(0, len(prefixes), CHUNK):
+                    block = binascii.b2a_base64(b"".join(prefixes[start : start + CHUNK]), newline=False)
+                    lines.append(head + block + b'"]]\n')
+        return [*lines, line("end", key)]
 
 
 class Speaker:
@@ -108,11 +118,11 @@ class Speaker:
         self.sessions: dict[str, Session] = {}
         self.unwritten = b""
         self._tell = tell
-        self._commands: deque[tuple[str, Callable[[bool, list[str]], None]]] = deque()
+        self._commands: deque[tuple[str, Answered | None]] = deque()
         self._answer: list[str] = []
 
-    def ask(self, command: str, then: Callable[[bool, list[str]], None]) -> None:
-        """Queue a command; ``then(is_ok, lines)`` gets its answer."""
+    def ask(self, command: str, then: Answered | None = None) -> None:
+        """Queue a command; ``then`` gets its answer. The effect of some arrives as events, and nobody waits."""
         self._commands.append((command, then))
         if len(self._commands) == 1:
             self._put()
@@ -134,7 +144,8 @@ class Speaker:
             lines, self._answer = self._answer, []
             if self._commands:
                 self._put()
-            then(text == b"done", lines)
+            if then is not None:
+                then(text == b"done", lines)
 
     def _event(self, event: dict[str, Any]) -> None:
         neighbor = event.get("neighbor")
@@ -175,16 +186,17 @@ class Speaker:
             self._tell(key, ["eor", key, version])
             return
         update = message["update"]
-        for prefixes in update.get("withdraw", {}).values():
-            for prefix in prefixes:
-                session.table.pop(prefix, None)
-            self._tell(key, ["withdraw", key, prefixes])
-        for hops in update.get("announce", {}).values():
-            for hop, prefixes in hops.items():
+        for family, blocks in update.get("withdraw", {}).items():
+            table = session.tables.setdefault(family, {})
+            for prefix in split(blocks):
+                table.pop(prefix, None)
+            self._tell(key, ["withdraw", key, family, blocks])
+        for family, hops in update.get("announce", {}).items():
+            for hop, blocks in hops.items():
                 attributes = {"next-hop": hop, **update.get("attribute", {})}
                 text = sys.intern(json.dumps(attributes, separators=(",", ":")))
-                session.table.update(dict.fromkeys(prefixes, text))
-                self._tell(key, ["learn", key, attributes, prefixes])
+                session.tables.setdefault(family, {}).update(dict.fromkeys(split(blocks), text))
+                self._tell(key, ["learn", key, family, attributes, blocks])
 
     def _refresh(self, key: str, session: Session, refresh: dict[str, str]) -> None:
         """RFC 7313: the peer says where its table begins and ends, so there is no need to guess from silence."""
@@ -200,15 +212,11 @@ class Speaker:
 
     def tick(self) -> float | None:
         """Tables that went silent are whole. Returns seconds until there may be another; None: there is none."""
-        now, waiting = time.monotonic(), []
+        now = time.monotonic()
         for key, session in self.sessions.items():
-            if session.settled_at is None:
-                continue
-            if session.settled_at <= now:
+            if session.settled_at is not None and session.settled_at <= now:
                 self._settle(key, session)
-            else:
-                waiting.append(session.settled_at - now)
-        return min(waiting, default=None)
+        return min((row.settled_at - now for row in self.sessions.values() if row.settled_at is not None), default=None)
 
     def recover(self) -> None:
         """Ask for what an earlier bridge knew: sessions that are up, and their tables by route refresh."""
@@ -229,19 +237,15 @@ class Speaker:
             target = f"neighbor {peer['address']} local-ip {local['address']}"
             if peer["capabilities"]["route-refresh"]:
                 for family in neighbor["families"]:
-                    self.ask(f"{target} announce route-refresh {family}", ignore)
+                    self.ask(f"{target} announce route-refresh {family}")
             else:
                 # Graceful on both sides: the new session brings the table.
-                self.ask(f"{target} teardown 4", ignore)
+                self.ask(f"{target} teardown 4")
 
 
 def restart_seconds(graceful: dict[str, Any] | None) -> int | None:
     """From the peer's capability 64. Without a family it only helps others restart (RFC 4724 §3): BIRD by default."""
     return graceful["time"] if graceful and graceful["address-family-flags"] else None
-
-
-def ignore(_is_ok: bool, _lines: list[str]) -> None:
-    """For commands whose effect arrives as events."""
 
 
 class Client:

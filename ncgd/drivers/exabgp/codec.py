@@ -1,22 +1,22 @@
 """The bridge's lines, and the text that ExaBGP answers with, as values. Pure; see README.md for the lines."""
 
 import re
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from struct import unpack
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from ncgd.drivers.exabgp import render
-from ncgd.model import prefix
 from ncgd.model.bgp import Attributes, Origin
 from ncgd.model.prefix import Prefix
 
 REMEMBERED = 10_000
 """Attribute sets that are kept to be shared; beyond, all are forgotten and learned anew."""
+
+
+Family = Literal["ipv4 unicast", "ipv6 unicast"]
 
 
 class Answer(msgspec.Struct, tag="answer", array_like=True, frozen=True):
@@ -44,18 +44,20 @@ class Down(msgspec.Struct, tag="down", array_like=True, frozen=True):
 
 
 class Learn(msgspec.Struct, tag="learn", array_like=True, frozen=True):
-    """Prefixes and their attributes: those of ExaBGP, and ``next-hop``."""
+    """Packed prefixes, and their attributes: those of ExaBGP, and ``next-hop``."""
 
     key: str
+    family: Family
     attributes: msgspec.Raw
-    prefixes: list[str]
+    blocks: list[bytes]
 
 
 class Withdraw(msgspec.Struct, tag="withdraw", array_like=True, frozen=True):
-    """Prefixes that are gone."""
+    """Packed prefixes that are gone."""
 
     key: str
-    prefixes: list[str]
+    family: Family
+    blocks: list[bytes]
 
 
 class End(msgspec.Struct, tag="end", array_like=True, frozen=True):
@@ -163,25 +165,23 @@ def _as_path(segments: dict[str, dict[str, Any]]) -> tuple[tuple[int, ...], int]
     return tuple(path), length
 
 
-def prefixes(texts: Iterable[str]) -> tuple[Prefix, ...]:
-    """Prefix texts of ExaBGP as integers: what ``prefix.parse`` does, twice as fast for IPv4.
+def prefixes(family: Family, blocks: Iterable[bytes]) -> tuple[Prefix, ...]:
+    """Packed prefixes (RFC 4271 §4.3: length in bits, then as many bytes as it takes) as integers.
 
     Raises ValueError.
     """
+    bits, mark = (128, 1 << 136) if family == "ipv6 unicast" else (32, 0)
     found: list[Prefix] = []
-    for text in texts:
-        address, _, length_text = text.partition("/")
-        if ":" in address:
-            found.append(prefix.parse(text))
-            continue
-        length = int(length_text)
-        try:
-            (value,) = unpack("!I", socket.inet_aton(address))
-        except OSError as error:
-            raise ValueError(f"{text!r} is no prefix") from error
-        if not 0 <= length <= 32:
-            raise ValueError(f"{text!r}: the length must be between 0 and 32")
-        found.append(Prefix((value >> 32 - length << 32 - length) << 8 | length))
+    for block in blocks:
+        at, end = 0, len(block)
+        while at < end:
+            length = block[at]
+            size = length + 7 >> 3
+            start, at = at + 1, at + 1 + size
+            if length > bits or at > end:
+                raise ValueError(f"{block.hex()} are no prefixes of {family}")
+            network = int.from_bytes(block[start:at]) >> size * 8 - length
+            found.append(Prefix(network << bits - length + 8 | length | mark))
     return tuple(found)
 
 

@@ -1,10 +1,11 @@
 """The BGP speaker's program: ``python -I repaired.py CONFIGURATION`` is ``exabgp server CONFIGURATION`` with repairs.
 
-ExaBGP 5.0 does twelve things that would each break a promise of ours. Every repair replaces one small function and
+ExaBGP 5.0 does thirteen things that would each break a promise of ours. Every repair replaces one small function and
 says what was seen without it; nothing else of ExaBGP is touched, and an ExaBGP of another line is refused. Imports
 nothing of ncgd, so that a running speaker does not depend on an ncgd that is being upgraded.
 """
 
+import binascii
 import contextlib
 import importlib
 import socket
@@ -54,6 +55,7 @@ def repair() -> None:
     _outlive_bridge()
     _sleep_when_idle()
     _debug_nothing()
+    _leave_prefixes_packed()
 
 
 def _of(module: str) -> Any:
@@ -202,6 +204,73 @@ def _sleep_when_idle() -> None:
 def _debug_nothing() -> None:
     """Several debug lines are prepared for each message and prefix, and thrown away: a tenth of the time of a table."""
     _replace(_of("exabgp.logger").log, "debug", lambda *_arguments, **_more: None)
+
+
+class Field:
+    """All prefixes of one field of an UPDATE, as they came (RFC 4271 §4.3), where ExaBGP has an object for each."""
+
+    __slots__ = ("_family", "_packed", "action", "nexthop")
+
+    def __init__(self, family: object, packed: bytes, action: object) -> None:
+        self._family = family
+        self._packed = packed
+        self.action = action
+        self.nexthop: object = None
+
+    def family(self) -> object:
+        """ExaBGP's Family."""
+        return self._family
+
+    def json(self, *, compact: bool = True) -> str:
+        """One JSON string: base64."""
+        return f'"{binascii.b2a_base64(self._packed, newline=False).decode()}"' if compact else ""
+
+
+def well_formed(packed: bytes, bits: int) -> bytes | None:
+    """A field of prefixes with all host bits cleared, as equal prefixes must be equal bytes; ``bits`` of an address.
+
+    None when a prefix is longer than an address, or longer than what is there.
+    """
+    at, end, dirty = 0, len(packed), []
+    while at < end:
+        length = packed[at]
+        if length > bits:
+            return None
+        last = at + (length + 7 >> 3)
+        if last >= end:
+            return None
+        if packed[last] & _HOST_BITS[length]:
+            dirty.append((last, length))
+        at = last + 1
+    if dirty:
+        cleared = bytearray(packed)
+        for last, length in dirty:
+            cleared[last] &= ~_HOST_BITS[length]
+        return bytes(cleared)
+    return packed
+
+
+_HOST_BITS = bytes(0xFF >> (length % 8) if length % 8 else 0 for length in range(129))
+"""Bits of a prefix's last byte that do not belong to it, by its length."""
+
+
+def _leave_prefixes_packed() -> None:
+    """An object and a JSON text for every prefix: a second for 100 000, where BIRD has installed them after one.
+
+    ExaBGP still reads the messages and their attributes; a field with a mistake in it is left to ExaBGP to refuse.
+    """
+    family = _of("exabgp.protocol.family").Family
+    unicast = _of("exabgp.protocol.family").SAFI.unicast
+
+    def unpack(afi: Any, safi: Any, data: bytes, action: object, addpath: object) -> tuple[Any, bytes]:
+        is_ours = safi == unicast and not addpath
+        packed = well_formed(data, 128 if afi == 2 else 32) if is_ours else None
+        if packed is None:
+            found: tuple[Any, bytes] = original(afi, safi, data, action, addpath)
+            return found
+        return Field(family(afi, safi), packed, action), b""
+
+    original = _replace(_of("exabgp.bgp.message.update.nlri").NLRI, "unpack_nlri", staticmethod(unpack))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,18 @@
 import json
 import socket
 import subprocess
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
+from ncgd.drivers.exabgp import codec
 from ncgd.drivers.exabgp.bridge import BEHIND_BYTES
 from ncgd.drivers.exabgp.speaker import bridge
+from ncgd.model import prefix
 from tests.integration.netns import until
 
 KEY = "169.254.1.1 169.254.1.2"
@@ -31,17 +35,30 @@ EOR = HEAD % ("update", '"direction": "receive", "message": { "eor": { "afi" : "
 NEVER_CONNECTED = '[{"state": "down", "duration": 1, "fsm": "IDLE", "local": {"address": "169.254.1.2"}, "peer": {"address": "169.254.1.1"}}]\n'  # fmt: skip # noqa: E501
 
 
+def block(prefixes: Iterable[str]) -> str:
+    """Prefixes as in an UPDATE, in base64."""
+    networks = map(IPv4Network, prefixes)
+    packed = (bytes([each.prefixlen]) + each.network_address.packed[: -(-each.prefixlen // 8)] for each in networks)
+    return b64encode(b"".join(packed)).decode()
+
+
+def texts(blocks: object) -> list[str]:
+    """What ``block`` was made of."""
+    assert isinstance(blocks, list)
+    return [prefix.text(each) for each in codec.prefixes("ipv4 unicast", map(b64decode, blocks))]
+
+
 def update(prefixes: list[str], med: int) -> str:
     said = (
         '"direction": "receive", "message": { "update": { "attribute": { "origin": "igp", "as-path": {"0": {"element": '
         f'"as-sequence", "value": [64512]}}}}, "med": {med} }}, "announce": {{ "ipv4 unicast": {{ "169.254.1.1": '
-        f"{json.dumps(prefixes)} }} }} }} }}"
+        f"{json.dumps([block(prefixes)])} }} }} }} }}"
     )
     return HEAD % ("update", said)
 
 
 def withdraw(prefixes: list[str]) -> str:
-    said = f'"message": {{ "update": {{ "withdraw": {{ "ipv4 unicast": {json.dumps(prefixes)} }} }} }}'
+    said = f'"message": {{ "update": {{ "withdraw": {{ "ipv4 unicast": {json.dumps([block(prefixes)])} }} }} }}'
     return HEAD % ("update", f'"direction": "receive", {said}')
 
 
@@ -130,14 +147,12 @@ def fold(client: Reader, last: str) -> dict[str, int]:
         if kind == "begin":
             table = {}
         elif kind == "learn":
-            _, attributes, prefixes = rest
+            _, _, attributes, blocks = rest
             assert isinstance(attributes, dict)
-            assert isinstance(prefixes, list)
-            table |= dict.fromkeys(prefixes, attributes["med"])
+            table |= dict.fromkeys(texts(blocks), attributes["med"])
         elif kind == "withdraw":
-            assert isinstance(rest[1], list)
-            for prefix in rest[1]:
-                table.pop(prefix, None)
+            for gone in texts(rest[2]):
+                table.pop(gone, None)
         if last in table:
             return table
 
@@ -153,12 +168,14 @@ def test_snapshot_then_edits(exabgp: Running) -> None:
         begin = client.line()
         assert (begin[:2], begin[3:]) == (["begin", KEY], [False, 77, [4]])
         path = {"origin": "igp", "as-path": {"0": {"element": "as-sequence", "value": [64512]}}}
-        assert client.line() == ["learn", KEY, {"next-hop": "169.254.1.1", **path, "med": 5}, ["10.0.0.0/8"]]
-        assert client.line() == ["learn", KEY, {"next-hop": "169.254.1.1", **path, "med": 6}, ["12.0.0.0/8"]]
+        attributes = {"next-hop": "169.254.1.1", **path, "med": 5}
+        assert client.line() == ["learn", KEY, "ipv4 unicast", attributes, [block(["10.0.0.0/8"])]]
+        attributes = {"next-hop": "169.254.1.1", **path, "med": 6}
+        assert client.line() == ["learn", KEY, "ipv4 unicast", attributes, [block(["12.0.0.0/8"])]]
         assert client.line() == ["end", KEY]
         assert client.line() == ["synced"]
         exabgp.say(withdraw(["10.0.0.0/8"]), DOWN, DOWN, OPEN, UP)
-        assert client.line() == ["withdraw", KEY, ["10.0.0.0/8"]]
+        assert client.line() == ["withdraw", KEY, "ipv4 unicast", [block(["10.0.0.0/8"])]]
         assert client.line() == ["down", KEY, "closing connection", True]
         assert client.line()[:2] == ["up", KEY]
 

@@ -1,4 +1,5 @@
 import json
+from base64 import b64encode
 
 import msgspec
 import pytest
@@ -20,6 +21,10 @@ from ncgd.model.event import (
 
 KEY = "169.254.1.1 169.254.1.2"
 PLAIN = {"next-hop": "169.254.1.1", "origin": "igp", "as-path": {"0": {"element": "as-sequence", "value": [64512]}}}
+
+
+TEN, ELEVEN, BOTH = (b64encode(bytes.fromhex(packed)).decode() for packed in ("080a", "080b", "080a080b"))
+"""10.0.0.0/8 and 11.0.0.0/8."""
 
 
 def line(*fields: object) -> bytes:
@@ -67,27 +72,35 @@ def test_equal_attributes_are_one_object() -> None:
     assert interner.attributes(raw) is interner.attributes(raw)
 
 
-@pytest.mark.parametrize("text", ["10.0.0.0/8", "10.0.0.16/28", "0.0.0.0/0", "192.0.2.1/32", "2001:db8::/32", "::/0"])
-def test_prefixes_are_what_the_model_says(text: str) -> None:
-    assert codec.prefixes([text]) == (prefix.parse(text),)
+@pytest.mark.parametrize(
+    ("family", "packed", "text"),
+    [
+        ("ipv4 unicast", "080a", "10.0.0.0/8"),
+        ("ipv4 unicast", "1c0a000010", "10.0.0.16/28"),
+        ("ipv4 unicast", "1c0a00001f", "10.0.0.16/28"),
+        ("ipv4 unicast", "00", "0.0.0.0/0"),
+        ("ipv4 unicast", "20c0000201", "192.0.2.1/32"),
+        ("ipv6 unicast", "2020010db8", "2001:db8::/32"),
+        ("ipv6 unicast", "00", "::/0"),
+    ],
+)
+def test_a_packed_prefix(family: codec.Family, packed: str, text: str) -> None:
+    """Bits that are no part of it count as zero (RFC 4271 §4.3)."""
+    assert codec.prefixes(family, [bytes.fromhex(packed)]) == (prefix.parse(text),)
 
 
-def test_host_bits_are_cleared() -> None:
-    assert codec.prefixes(["10.0.0.17/28"]) == (prefix.parse("10.0.0.16/28"),)
-
-
-@pytest.mark.parametrize("text", ["", "10.0.0.0", "10.0.0.0/33", "10.0.0.0/-1", "x/8", "2001:db8::/129"])
-def test_what_is_no_prefix_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        codec.prefixes([text])
+@pytest.mark.parametrize("packed", ["08", "210a00000000", "1c0a0000", "080a18"])
+def test_what_is_no_prefix_is_refused(packed: str) -> None:
+    with pytest.raises(ValueError, match="no prefixes of ipv4 unicast"):
+        codec.prefixes("ipv4 unicast", [bytes.fromhex(packed)])
 
 
 def test_a_session_from_its_start_to_its_end() -> None:
     up, learned, ended, withdrawn, down = events(
         line("up", KEY, 0.5, 120),
-        line("learn", KEY, PLAIN, ["10.0.0.0/8", "11.0.0.0/8"]),
+        line("learn", KEY, "ipv4 unicast", PLAIN, [BOTH]),
         line("eor", KEY, 4),
-        line("withdraw", KEY, ["10.0.0.0/8"]),
+        line("withdraw", KEY, "ipv4 unicast", [TEN]),
         line("down", KEY, "closing connection", True),
     )
     assert isinstance(up, SessionUp)
@@ -103,8 +116,8 @@ def test_a_session_from_its_start_to_its_end() -> None:
 def test_a_table_is_one_event() -> None:
     up, table, _ = events(
         line("begin", KEY, 0.5, False, None, [4]),
-        line("learn", KEY, PLAIN, ["10.0.0.0/8"]),
-        line("learn", KEY, PLAIN, ["11.0.0.0/8"]),
+        line("learn", KEY, "ipv4 unicast", PLAIN, [TEN]),
+        line("learn", KEY, "ipv4 unicast", PLAIN, [ELEVEN]),
         line("end", KEY),
         line("synced"),
     )
@@ -119,9 +132,9 @@ def test_a_table_that_was_cut_off_starts_again() -> None:
         event
         for event in events(
             line("begin", KEY, 0.5, False, None, []),
-            line("learn", KEY, PLAIN, ["10.0.0.0/8"]),
+            line("learn", KEY, "ipv4 unicast", PLAIN, [TEN]),
             line("begin", KEY, 0.5, False, None, []),
-            line("learn", KEY, PLAIN, ["11.0.0.0/8"]),
+            line("learn", KEY, "ipv4 unicast", PLAIN, [ELEVEN]),
             line("end", KEY),
         )
         if isinstance(event, AdjRibInRead)
@@ -159,12 +172,13 @@ def test_a_session_that_a_new_speaker_does_not_have_is_down() -> None:
 )
 def test_senseless_attributes_are_treated_as_withdraw(change: dict[str, object]) -> None:
     """RFC 7606 §2."""
-    (withdrawn,) = events(line("learn", KEY, {**PLAIN, **change}, ["10.0.0.0/8"]))
+    (withdrawn,) = events(line("learn", KEY, "ipv4 unicast", {**PLAIN, **change}, [TEN]))
     assert withdrawn == PathsWithdrawn(peer="peer-1", prefixes=(prefix.parse("10.0.0.0/8"),))
 
 
 def test_a_session_that_nobody_named_is_left_out() -> None:
-    assert events(line("up", "192.0.2.1 192.0.2.2", 1.0, None), line("learn", "192.0.2.1 192.0.2.2", PLAIN, [])) == []
+    stranger = "192.0.2.1 192.0.2.2"
+    assert events(line("up", stranger, 1.0, None), line("learn", stranger, "ipv4 unicast", PLAIN, [])) == []
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b'["what"]', b'["up","a"]', b'["learn",1,{},[]]', b"\xff"])
