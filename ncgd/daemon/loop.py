@@ -121,13 +121,14 @@ class Loop:
         if step.table in self._slow:
             return  # planned again once it is done
         log.debug("write %s: set %s, remove %s", step.table, list(step.delta.set), list(step.delta.remove))
+        begun = self._clock()
         task = asyncio.create_task(self._write(step), name=f"write {step.table}")
         await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
         if task.done():
-            self._written(step, task)
+            self._written(step, task, begun)
         else:
             self._slow[step.table] = task
-            task.add_done_callback(lambda done: self._written(step, done))
+            task.add_done_callback(lambda done: self._written(step, done, begun))
 
     async def _write(self, step: Step) -> Outcome[object]:
         try:
@@ -139,12 +140,14 @@ class Loop:
             text = f"a bug in ncgd: {error!r}; see its log"
         return Outcome(failed=dict.fromkeys([*step.delta.set, *step.delta.remove], text))
 
-    def _written(self, step: Step, task: asyncio.Task[Outcome[object]]) -> None:
+    def _written(self, step: Step, task: asyncio.Task[Outcome[object]], begun: float) -> None:
         self._slow.pop(step.table, None)
         if task.cancelled():
             return
-        delta = step.delta
-        self._mailbox.post(TableWritten(table=step.table, set=delta.set, removed=delta.remove, outcome=task.result()))
+        delta, outcome = step.delta, task.result()
+        self._mailbox.post(
+            TableWritten(table=step.table, begun=begun, set=delta.set, removed=delta.remove, outcome=outcome)
+        )
 
 
 def log_changes(before: Report | None, after: Report) -> None:

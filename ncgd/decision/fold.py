@@ -59,7 +59,7 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
     match event:
         case ev.CharonUp(charon=name, version=version, tunnels=tunnels):
             before = world.charons.get(name, CharonView())
-            view = replace(before, is_up=True, version=version, is_read=False, reason="")
+            view = replace(before, is_up=True, version=version, since=world.now, is_read=False, reason="")
             # A charon that just answered may be a new one that holds nothing: load everything again.
             retries = _without(world, "credentials", "connections", "sas")
             world = replace(world, charons={**world.charons, name: view}, retries=retries)
@@ -79,7 +79,7 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
 def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
     """An attempt is over when its SA is up, made from the configuration asked for; a removal, when it is gone."""
     installed = {tunnel: sa.digest for tunnel, sa in sas.items() if sa.state == SaState.INSTALLED}
-    alive = {ike_id for sa in sas.values() for ike_id in (sa.ike_id, *sa.stale_ike_ids)}
+    alive = {ike_id for sa in sas.values() for ike_id in (sa.ike_id, sa.pending_ike_id, *sa.stale_ike_ids)}
     retries = {
         (table, key): retry
         for (table, key), retry in world.retries.items()
@@ -170,6 +170,7 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
     rows = dict(world.written.get(table, {}))
     retries = dict(world.retries)
     asked = [*event.set.items(), *((key, None) for key in event.removed)]
+    asked = [(key, row) for key, row in asked if not _went_to_a_dead_program(event, key, row, world)]
     for key, row in asked:
         if key in failed or table == "sas":
             retries[table, key] = again(retries.get((table, key)), world.now, failed.get(key, ""), row)
@@ -189,6 +190,17 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
         tuns = {name: tun for name, tun in world.tuns.items() if name not in gone}
         return replace(world, charons=charons, tuns=tuns)
     return world
+
+
+def _went_to_a_dead_program(event: ev.TableWritten, key: object, row: object, world: World) -> bool:
+    """Whether the program that got this has been replaced since by one that has not."""
+    if event.table == "neighbors":
+        return world.speaker.since > event.begun
+    if event.table not in {"credentials", "connections", "sas"}:
+        return False
+    holder = row or (key if isinstance(key, StaleSa) else world.written.get(event.table, {}).get(key))
+    name = holder.charon if isinstance(holder, Connection | Credential | StaleSa) else str(holder)
+    return name in world.charons and world.charons[name].since > event.begun
 
 
 def _route_retry(world: World, *, is_new: bool) -> dict[tuple[str, object], Retry]:

@@ -47,15 +47,20 @@ def _is_due(name: str, connection: Connection, sa: TunnelSa | None, world: World
         return False
     if sa is None or sa.state == SaState.DOWN:
         return True
-    if sa.state == SaState.INSTALLED:
-        return sa.digest != connection.digest
-    # Connecting: charon keeps trying by itself (keyingtries = 0), but maybe an older configuration than ours.
-    return retry is None or retry.row != connection
+    if sa.state == SaState.INSTALLED and sa.digest == connection.digest:
+        return False
+    # Under way: charon keeps trying by itself (keyingtries = 0), but maybe an older configuration than ours.
+    return not _attempt(sa) or retry is None or retry.row != connection
+
+
+def _attempt(sa: TunnelSa) -> str:
+    """Id of the IKE SA that is being negotiated; empty when there is none."""
+    return sa.ike_id if sa.state == SaState.CONNECTING else sa.pending_ike_id
 
 
 def _superfluous(sa: TunnelSa, connection: Connection, charon: str, world: World) -> set[object]:
     if sa.state == SaState.INSTALLED and sa.digest == connection.digest:
         return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in sa.stale_ike_ids}
-    if sa.state == SaState.CONNECTING and sa.ike_id and _is_due(sa.tunnel, connection, sa, world):
-        return {StaleSa(charon=charon, ike_id=sa.ike_id)}
+    if _attempt(sa) and _is_due(sa.tunnel, connection, sa, world):
+        return {StaleSa(charon=charon, ike_id=_attempt(sa))}
     return set()

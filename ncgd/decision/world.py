@@ -31,6 +31,8 @@ class CharonView:
 
     is_up: bool = False
     version: str = ""
+    since: float = 0.0
+    """When it answered, anew or at all (the loop's clock)."""
     is_read: bool = False
     sas: Mapping[str, TunnelSa] = field(default_factory=dict)
     """Last known; still true, as far as we know, while VICI is away."""

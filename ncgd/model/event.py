@@ -226,6 +226,8 @@ class TableWritten:
     """A driver has written a delta of one of the small tables; ``set`` and ``removed`` are what was asked."""
 
     table: str
+    begun: float
+    """When the writing began (the loop's clock): a program that came up later has got nothing of it."""
     set: Mapping[object, object]
     removed: frozenset[object]
     outcome: Outcome[object]

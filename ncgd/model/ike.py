@@ -102,6 +102,8 @@ class TunnelSa:
     child_id: str = ""
     stale_ike_ids: tuple[str, ...] = ()
     """IKE SAs of the same tunnel beside the chosen one: older configuration or duplicates."""
+    pending_ike_id: str = ""
+    """A younger IKE SA that has no child yet: the attempt to replace the chosen one."""
     cipher: str = ""
     """Negotiated ESP algorithm as charon names it, e.g. ``AES_GCM_16-256``."""
     encap: bool = False

@@ -183,7 +183,8 @@ class Site:
     def _write(self, step: Step) -> None:
         rows, removed = step.delta.set, step.delta.remove
         getattr(self, f"_write_{step.table}", lambda *_: None)(rows, removed)
-        self._tell(ev.TableWritten(table=step.table, set=rows, removed=removed, outcome=Outcome()))
+        written = ev.TableWritten(table=step.table, begun=self.now, set=rows, removed=removed, outcome=Outcome())
+        self._tell(written)
         if step.table in {"links", "addresses"}:
             self._tell(ev.InterfacesRead(interfaces=dict(self.interfaces)))
         if step.table == "nexthops":

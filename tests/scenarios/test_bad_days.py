@@ -140,7 +140,7 @@ def test_a_failed_row_is_a_problem_for_as_long_as_it_is_to_be_done() -> None:
     row = site.world.written["clamps"]["ncg-tunnel-2"]
     for key in ("ncg-tunnel-2", "a device that is there no more"):
         failed = ev.Outcome(failed={key: "no nft"})
-        site.tell(ev.TableWritten(table="clamps", set={key: row}, removed=frozenset(), outcome=failed))
+        site.tell(ev.TableWritten(table="clamps", begun=site.now, set={key: row}, removed=frozenset(), outcome=failed))
     assert site.report().problems == ()
     changed = tunnel(2, mtu=1300)
     site.tell(ev.IntentRead(intent=replace(site.intent, tunnels={**site.intent.tunnels, "tunnel-2": changed})))
@@ -149,6 +149,51 @@ def test_a_failed_row_is_a_problem_for_as_long_as_it_is_to_be_done() -> None:
     site.settle()
     assert site.report().problems == ()
     assert site.report().health == Health.HEALTHY
+
+
+def test_what_a_dead_charon_was_told_late_is_told_to_the_new_one_again() -> None:
+    site = healthy_site()
+    begun = site.now
+    rows = {table: dict(site.world.written[table]) for table in ("credentials", "connections", "sas")}
+    site.now += 3
+    site.sas, site.connections = {}, {}
+    site.tell(ev.CharonLost(charon="charon", reason="killed"))
+    site.charon_answers()
+    for table, each in rows.items():
+        site.tell(ev.TableWritten(table=table, begun=begun, set=each, removed=frozenset(), outcome=ev.Outcome()))
+    site.settle()
+    assert site.connections.keys() == {"tunnel-1", "tunnel-2"}
+    assert site.report().health == Health.HEALTHY
+
+
+def test_a_slow_attempt_to_replace_a_tunnel_is_not_doubled() -> None:
+    site = healthy_site()
+    old = site.sas["tunnel-1"]
+    site.unreachable.add("tunnel-1")
+    changed = {**site.intent.tunnels, "tunnel-1": tunnel(1, ike=replace(tunnel(1).ike, child_rekey_seconds=3600))}
+    since = len(site.plans)
+    site.tell(ev.IntentRead(intent=replace(site.intent, tunnels=changed)))
+    site.one_pass()
+    site.now += 5
+    site.settle()
+    begun = initiations(site, since)
+    site.tell(ev.SasRead(charon="charon", sas={**site.sas, "tunnel-1": replace(old, pending_ike_id="99")}))
+    for _ in range(100):
+        site.now += 0.3
+        site.one_pass()
+    assert initiations(site, since) == begun
+
+
+def test_what_a_dead_speaker_was_told_late_is_told_to_the_new_one_again() -> None:
+    site = healthy_site()
+    begun, rows = site.now, dict(site.world.written["neighbors"])
+    site.now += 3
+    site.tell(ev.SpeakerLost(reason="killed"))
+    site.neighbors = {}
+    site.speaker_answers()
+    site.tell(ev.TableWritten(table="neighbors", begun=begun, set=rows, removed=frozenset(), outcome=ev.Outcome()))
+    site.settle()
+    assert site.neighbors.keys() == {"peer-1", "peer-2"}
 
 
 def test_userspace_charons_never_share_a_port() -> None:

@@ -77,8 +77,8 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
 
     chosen, child = max(carrying, key=rank)
     others = [ike for ike in sas if ike is not chosen]
-    # A younger attempt that has no child yet may be the replacement of the chosen one: not stale.
     stale = [ike.unique_id for ike in others if ike.children or ike.unique_id < chosen.unique_id]
+    pending = [ike.unique_id for ike in others if ike.unique_id not in stale]
     children = [one for _, one in carrying]
     return TunnelSa(
         tunnel=tunnel,
@@ -87,6 +87,7 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
         ike_id=str(chosen.unique_id),
         child_id=str(child.unique_id),
         stale_ike_ids=tuple(map(str, sorted(stale))),
+        pending_ike_id=str(max(pending)) if pending else "",
         cipher=child.cipher,
         encap=_text(child.fields, "encap") == "yes",
         bytes_in=sum(one.count("bytes-in") for one in children),

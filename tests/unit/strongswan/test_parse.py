@@ -91,9 +91,9 @@ def test_the_loaded_configuration_wins_then_the_newest() -> None:
 
 def test_a_younger_attempt_is_not_stale_an_older_one_is() -> None:
     (sa,) = parse.tunnel_sas([ike(1, child(1)), ike(2, state="CONNECTING")], {"t1": "d1"}).values()
-    assert (sa.ike_id, sa.stale_ike_ids) == ("1", ())
+    assert (sa.ike_id, sa.stale_ike_ids, sa.pending_ike_id) == ("1", (), "2")
     (sa,) = parse.tunnel_sas([ike(1, state="CONNECTING"), ike(2, child(1))], {"t1": "d1"}).values()
-    assert (sa.ike_id, sa.stale_ike_ids) == ("2", ("1",))
+    assert (sa.ike_id, sa.stale_ike_ids, sa.pending_ike_id) == ("2", ("1",), "")
 
 
 @pytest.mark.parametrize("state", ["CONNECTING", "CREATED", "ESTABLISHED"])
