@@ -33,6 +33,10 @@ def peer_conflicts(
         if (other.local_ip, other.peer_ip) == (peer.local_ip, peer.peer_ip):
             text = f"{other.ref} has the session from {peer.local_ip} to {peer.peer_ip} already"
             yield Problem("spec.peerIP", "DuplicateSession", text)
+        elif peer.tunnel and (other.tunnel, other.peer_ip.version) == (peer.tunnel, peer.peer_ip.version):
+            text = f"{other.ref} has the IPv{peer.peer_ip.version} session of tunnel {peer.tunnel} already"
+            hint = "a tunnel has one far end, so one session for each IP version; give this peer its own tunnel"
+            yield Problem("spec.vpnTunnel", "TunnelTaken", text, hint)
     if peer.tunnel is None:
         return
     tunnel = tunnels.get(peer.tunnel)

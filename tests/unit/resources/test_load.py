@@ -40,6 +40,7 @@ IN = "metadata.namespace"
 SAME_LOCAL = changed(tunnel(2), "spec.localTunnelIP", "169.254.1.2")
 SAME_REMOTE = changed(tunnel(2), "spec.peer.publicIP", "198.51.100.11")
 OTHER_LOCAL = changed(peer(), "spec.localIP", "169.254.9.2")
+SECOND_IN_TUNNEL = changed(peer(name="second"), "spec.peerIP", "169.254.1.9")
 OTHER_REMOTE = changed(tunnel(), "spec.remoteTunnelIP", "169.254.1.5")
 ELSEWHERE = changed(tunnel(3, "tunnel-1"), IN, "other")
 ELSEWHERE["spec"]["ikeKey"] = {"name": "ike-key"}
@@ -77,6 +78,7 @@ ELSEWHERE["spec"]["ikeKey"] = {"name": "ike-key"}
         ([secret(), tunnel(), OTHER_LOCAL], "LocalIPMismatch", "/peer-1", "spec.localIP"),
         ([secret(), OTHER_REMOTE, peer()], "PeerIPMismatch", "/peer-1", "spec.peerIP"),
         ([secret(), tunnel(), peer(), peer(name="twin")], "DuplicateSession", "/twin", "spec.peerIP"),
+        ([secret(), tunnel(), peer(), SECOND_IN_TUNNEL], "TunnelTaken", "/second", "spec.vpnTunnel"),
         (
             [gateway("one"), gateway("two")],
             "SecondGateway",
