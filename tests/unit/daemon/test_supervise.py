@@ -191,7 +191,7 @@ def test_files_are_written_with_their_mode_before_the_start(tmp_path: Path) -> N
 
     async def scenario() -> None:
         files = (LaunchFile(path=path, text="key", mode=0o600),)
-        async with Watcher(tmp_path, launcher("sh", "-c", f"cat {path}; sleep 1000", files=files)) as watcher:
+        async with Watcher(tmp_path, launcher("sh", "-c", f"cat {path}; exec sleep 1000", files=files)) as watcher:
             await watcher.supervisor.write(START)
             await watcher.next(running=True)
             async with asyncio.timeout(10):
