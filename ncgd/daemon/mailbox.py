@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
-from ncgd.model.event import Event
+from ncgd.model.event import Event, ProbesRead, SasRead
 
 
 class Mailbox:
@@ -19,18 +20,16 @@ class Mailbox:
         self._arrived = asyncio.Event()
 
     def post(self, event: Event) -> None:
-        """Put an event in; never blocks."""
+        """Put an event in; never blocks. A routine one waits until something else happens, or until the timeout."""
         self._events.append(event)
-        self._arrived.set()
+        if not (isinstance(event, SasRead | ProbesRead) and event.is_routine):
+            self._arrived.set()
 
     async def take(self, timeout_seconds: float | None) -> list[Event]:
-        """Everything that is there, in order; waits for the first event, an empty list after the timeout."""
-        if not self._events:
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return []
+        """Everything that is there, in order; waits for the first event that is not routine, or for the timeout."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                await self._arrived.wait()
         self._arrived.clear()
         events = list(self._events)
         self._events.clear()

@@ -21,6 +21,7 @@ from ncgd.drivers.kernel.probe import probe
 from ncgd.drivers.kernel.tables import Kernel
 from ncgd.drivers.nftables.tables import MssClampTable
 from ncgd.drivers.port import OwnedTable
+from ncgd.drivers.probe.memory import Memory
 from ncgd.drivers.probe.prober import Prober
 from ncgd.drivers.strongswan import charon as charon_program
 from ncgd.drivers.strongswan.driver import Strongswan
@@ -47,7 +48,7 @@ async def _run(settings: Settings) -> None:
     mailbox = Mailbox()
     vault = Vault(os.urandom(16))
     kernel = Kernel(mailbox.post)
-    prober = Prober(mailbox.post)
+    prober = Prober(mailbox.post, Memory(settings.run_dir / "pulses.json"))
     bgp = Exabgp(settings.bridge_socket, settings.exabgp_config, mailbox.post)
 
     def connect(row: Charon) -> CharonDriver:

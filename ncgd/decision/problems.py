@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ncgd.decision.desired import SPEAKER, Desired
 from ncgd.decision.observed import observed
+from ncgd.decision.sessions import passing
 from ncgd.decision.world import MEDDLED, World
 from ncgd.model import prefix as px
 from ncgd.model.fib import METRIC, ForeignRoute
@@ -47,6 +48,7 @@ def find_problems(
     silent = {name for name, plan in desired.tunnels.items() if plan.charon.name not in told}
     return (
         *machine,
+        *_of_paths(world, desired, intent),
         *(_of_finding(finding) for finding in intent.findings),
         *_of_tunnels(world, tunnels, silent),
         *_of_changes(world, desired),
@@ -104,6 +106,19 @@ def _of_finding(finding: Finding) -> Problem:
         message=field + finding.message,
         hint=finding.hint,
         is_error=finding.is_error,
+    )
+
+
+def _of_paths(world: World, desired: Desired, intent: Intent) -> Iterator[Problem]:
+    """Every data path is dead: one cause is likelier than many."""
+    able = desired.carriers
+    if not able.doubtful or passing(intent, world, able):
+        return
+    yield Problem(
+        reason="NothingAnswers",
+        object=str(intent.gateway.ref),
+        message=f"no data path answers any more; traffic still goes, encrypted, to {', '.join(sorted(able.doubtful))}",
+        hint="look for what all tunnels share: this machine's uplink, its NAT, a firewall that stops ESP or UDP 4500",
     )
 
 

@@ -139,6 +139,12 @@ def vitality(tunnel: str | None, world: World) -> Vitality:
     return probed.vitality if probed else Vitality()
 
 
+def passing(intent: Intent, world: World, able: Carriers) -> frozenset[str]:
+    """The peers through which packets do get there, as far as we know: not those whose data path is dead."""
+    dead = {name for name in able.doubtful if vitality(intent.peers[name].tunnel, world).pulse == Pulse.DEAD}
+    return able.trusted | able.doubtful - dead
+
+
 def plan_probes(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> dict[str, Probe]:
     """What to probe: every tunnel whose interface has its address, towards the far link-local address."""
     probes = {}

@@ -1,11 +1,11 @@
 """World and Desired → Report: how each object is, what is wrong, and what to do about it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.problems import find_problems
-from ncgd.decision.sessions import advertised_meds, exported, pulse_text, session_reason, watch_text
+from ncgd.decision.sessions import advertised_meds, exported, passing, pulse_text, session_reason, watch_text
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -32,7 +32,7 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
     problems = find_problems(world, desired, tunnels, peers)
     gateway = intent.gateway
     return Report(
-        health=_health(tunnels, peers, problems, desired, is_settled="nexthops" not in held),
+        health=_health(tunnels, peers, problems, able=passing(intent, world, desired.carriers), held=held),
         gateway=gateway.ref,
         gateway_generation=gateway.generation,
         created=gateway.created,
@@ -54,13 +54,13 @@ def _health(
     tunnels: Iterable[TunnelReport],
     peers: Iterable[PeerReport],
     problems: Iterable[Problem],
-    desired: Desired,
     *,
-    is_settled: bool,
+    able: Collection[str],
+    held: Mapping[str, str],
 ) -> Health:
-    if not is_settled:  # what runs may well carry traffic: it only has not been read yet
+    if "nexthops" in held:  # what runs may well carry traffic: it only has not been read yet
         return Health.DEGRADED
-    if not desired.carriers.trusted | desired.carriers.doubtful:
+    if not able:
         return Health.DOWN
     is_whole = all(tunnel.is_usable for tunnel in tunnels) and all(peer.status == ESTABLISHED for peer in peers)
     return Health.HEALTHY if is_whole and not any(problem.is_error for problem in problems) else Health.DEGRADED

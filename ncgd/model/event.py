@@ -86,6 +86,8 @@ class SasRead:
 
     charon: str
     sas: Mapping[str, TunnelSa]
+    is_routine: bool = False
+    """Read because it was time, not because charon told of a change: the next pass will do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +221,8 @@ class ProbesRead:
     """What the probe says of every tunnel that is probed."""
 
     probes: Mapping[str, ProbeReport]
+    is_routine: bool = False
+    """No pulse has changed: the next pass will do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ class Pulse(StrEnum):
     """No echo was ever answered: the probe says nothing."""
     ALIVE = "Alive"
     SUSPECT = "Suspect"
-    """Echoes are lost while packets still arrive."""
+    """Echoes are lost while the tunnel is busy."""
     DEAD = "Dead"
     RECOVERING = "Recovering"
     """Answers again, but not for long enough yet to be trusted with traffic."""
@@ -37,8 +37,10 @@ class Beat:
 
     is_answered: bool
     """An echo of ours was answered."""
-    is_received: bool
-    """Other packets came out of the tunnel."""
+    received: int = 0
+    """Other packets that came out of the tunnel."""
+    sent_bytes: int = 0
+    """Bytes that went into the tunnel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +52,14 @@ class Vitality:
     lost: int = 0
     """Echoes lost in a row."""
     silent: int = 0
-    """Intervals in a row without any packet from the tunnel."""
+    """How many of these were the last in a row, in a tunnel that was not busy."""
     good_since: float | None = None
     """While recovering: since when every echo has been answered."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether an echo was ever answered."""
+        return self.pulse != Pulse.UNPROVEN
 
     @property
     def may_carry(self) -> bool:
@@ -62,7 +69,7 @@ class Vitality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
-    """A tunnel's vitality, and what the last second of probing showed."""
+    """A tunnel's vitality, and what the last seconds of probing showed."""
 
     vitality: Vitality = Vitality()
     rtt_seconds: float | None = None

@@ -11,9 +11,9 @@ class Health(StrEnum):
 
     HEALTHY = "Healthy"
     DEGRADED = "Degraded"
-    """There are sessions and SAs to forward by, but something that should work does not."""
+    """Traffic passes, as far as we know, but something that should work does not."""
     DOWN = "Down"
-    """There is nothing to forward by."""
+    """There is nothing to forward by: no session with an SA, or no data path that answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

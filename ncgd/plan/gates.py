@@ -35,6 +35,9 @@ def unsettled(world: World, desired: Desired) -> str | None:
             return f"the SAs of {name} have not been read yet"
     if not world.speaker.is_read:
         return "the BGP speaker has not been read yet"
+    for tunnel in sorted(desired.tables["probes"].keys() - world.probes.keys(), key=str):
+        if ("probes", tunnel) not in world.retries:  # what cannot be probed says nothing
+            return f"the probe of tunnel {tunnel} has not said what is known of it"
     return None
 
 

@@ -46,7 +46,10 @@ def _groups() -> list[list[int]]:
     ("number", "words"),
     [
         (signal.SIGTERM, ("Gateway Down", "check that UDP 500 and 4500 reach the peer")),
-        (signal.SIGKILL, ("DataPathDead", "nothing comes back", "goes on probing")),
+        (
+            signal.SIGKILL,
+            ("Gateway Down", "NothingAnswers", "look for what all tunnels share", "DataPathDead", "goes on probing"),
+        ),
     ],
     ids=["taking leave", "without a word"],
 )

@@ -1,6 +1,8 @@
 """A tunnel whose data path dies without a word: traffic and return path move, and come back."""
 
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +11,11 @@ import pytest
 
 from ncgd.lab import topology
 from tests.integration.netns import until
+from tests.lab import site_side
 from tests.lab.conftest import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
-CLOUD0 = "198.51.100.11"
+CLOUD0, CLOUD1 = "198.51.100.11", "198.51.100.12"
 
 
 @contextmanager
@@ -74,3 +77,34 @@ def assert_survives(lab: Lab, rule: str) -> None:
     until(lambda: lab.status().get("status") == "Healthy", 40, "back to Healthy")
     until(lambda: interfaces_used(lab) == before, what="both tunnels carry again")
     assert meds(lab) == {"peer-1": {100}, "peer-2": {100}}
+
+
+def kill_ncgd(lab: Lab) -> None:
+    """``kill -9``; the keeper starts another one."""
+    (before,) = lab.processes("ncgd")
+    os.kill(before, signal.SIGKILL)
+    until(lambda: lab.processes("ncgd") - {before}, 10, "another ncgd runs")
+
+
+def test_a_restarted_ncgd_does_not_trust_a_dead_tunnel(lab: Lab) -> None:
+    with blackhole(lab, f"ip daddr {CLOUD0}"):
+        until(lambda: reasons(lab).get("tunnel-1") == "DataPathDead", 20, "tunnel-1 is found dead")
+        until(lambda: len(interfaces_used(lab)) == 1, what="one tunnel carries")
+        until(lambda: lab.run("pod", "ping", "-c", "20", "-i", "0.05", topology.VM).returncode == 0)
+        with site_side.flowing(topology.VM) as lost:
+            kill_ncgd(lab)
+            until(lambda: reasons(lab) == {"tunnel-1": "DataPathDead", "tunnel-2": "Usable"}, 20, "it knows")
+            assert len(interfaces_used(lab)) == 1
+            assert meds(lab)["peer-2"] == {50}
+        assert lost[topology.VM] == 0
+    site_side.healthy()
+
+
+def test_with_both_data_paths_dead_the_gateway_is_down_also_after_a_restart(lab: Lab) -> None:
+    with blackhole(lab, f"ip daddr {{ {CLOUD0}, {CLOUD1} }}"):
+        until(lambda: lab.status().get("status") == "Down", 20, "Down")
+        site_side.says("Gateway Down", "NothingAnswers", "look for what all tunnels share")
+        kill_ncgd(lab)
+        until(lambda: reasons(lab) == dict.fromkeys(("tunnel-1", "tunnel-2"), "DataPathDead"), 20, "it knows")
+        until(lambda: lab.status().get("status") == "Down", 20, "Down again")
+    until(lambda: lab.status().get("status") == "Healthy", 40, "back to Healthy")

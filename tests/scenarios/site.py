@@ -87,6 +87,7 @@ class Site:
         self.probes: dict[str, Probe] = {}
         self.pulses: dict[str, Vitality] = {}
         """What the probe finds; a tunnel that is not named here has never answered."""
+        self.is_probe_mute = False
         self.neighbors: dict[str, Neighbor] = {}
         self.sent: dict[str, dict[Prefix, Attributes]] = {}
         self.plans: list[Plan] = []
@@ -256,7 +257,14 @@ class Site:
         self.probes = {name: row for name, row in {**self.probes, **rows}.items() if name not in removed}
         self._tell_pulses()
 
+    def unmute_probe(self) -> None:
+        """The prober says what it knows."""
+        self.is_probe_mute = False
+        self._tell_pulses()
+
     def _tell_pulses(self) -> None:
+        if self.is_probe_mute:
+            return
         found = {name: ProbeReport(vitality=self.pulses.get(name, Vitality())) for name in self.probes}
         self._tell(ev.ProbesRead(probes=found))
 

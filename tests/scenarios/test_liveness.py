@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from ncgd.model import event as ev
 from ncgd.model.probe import Pulse
+from ncgd.model.report import Health
 from ncgd.model.spec import Liveness, OwnLiveness
+from ncgd.plan.plan import Step
 from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, tunnel
 
 BOTH = {"ncg-tunnel-1", "ncg-tunnel-2"}
@@ -33,3 +35,104 @@ def test_a_probe_that_is_switched_off_says_nothing_any_more() -> None:
     assert site.probes.keys() == {"tunnel-2"}
     assert site.carries(VPC) == BOTH
     assert "liveness.enabled is false" in message(site, "tunnel-1")
+
+
+def test_with_every_data_path_dead_traffic_goes_on_being_sent_and_the_gateway_is_down() -> None:
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.DEAD)
+    site.settle()
+    assert site.report().health == Health.DEGRADED
+    site.probe_finds(tunnel_1=Pulse.DEAD, tunnel_2=Pulse.DEAD)
+    site.settle()
+    assert site.carries(VPC) == BOTH
+    assert site.report().health == Health.DOWN
+    first = site.report().problems[0]
+    assert (first.reason, "peer-1, peer-2" in first.message, "uplink" in first.hint) == ("NothingAnswers", True, True)
+    site.probe_finds(tunnel_1=Pulse.RECOVERING)
+    site.settle()
+    assert site.report().health == Health.DEGRADED
+    assert "NothingAnswers" not in [problem.reason for problem in site.report().problems]
+
+
+def test_peers_that_never_answer_do_not_make_a_gateway_down() -> None:
+    site = healthy_site()
+    assert site.report().health == Health.HEALTHY
+    assert "only DPD and BGP watch this tunnel" in message(site, "tunnel-1")
+
+
+def restarted(site: Site) -> Site:
+    """A new ncgd, whose prober has not said anything yet."""
+    site.is_probe_mute = True
+    site.start(site.intent)
+    site.charon_answers()
+    site.speaker_answers()
+    site.plans.clear()
+    return site
+
+
+def rows_written(site: Site) -> list[str]:
+    return [step.table for plan in site.plans for step in plan.steps if isinstance(step, Step)]
+
+
+def test_a_restarted_ncgd_leaves_groups_alone_until_it_knows_what_was_known_of_each_path() -> None:
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.DEAD, tunnel_2=Pulse.ALIVE)
+    site.settle()
+    nexthops, meds = dict(site.nexthops), dict(site.neighbors)
+    restarted(site).settle()
+    assert "probe of tunnel tunnel-1" in site.report().held["nexthops"]
+    assert site.report().health == Health.DEGRADED
+    site.unmute_probe()
+    site.settle()
+    assert not {"nexthops", "sas"} & set(rows_written(site))
+    assert (site.nexthops, site.neighbors) == (nexthops, meds)
+    assert site.carries(VPC) == {"ncg-tunnel-2"}
+
+
+def test_a_restarted_ncgd_sees_a_path_that_died_while_it_was_away() -> None:
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.ALIVE)
+    restarted(site).unmute_probe()
+    site.settle()
+    assert site.carries(VPC) == BOTH
+    site.probe_finds(tunnel_1=Pulse.DEAD)
+    site.settle()
+    assert site.carries(VPC) == {"ncg-tunnel-2"}
+
+
+def test_a_restarted_ncgd_is_not_fooled_when_all_paths_were_dead() -> None:
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.DEAD, tunnel_2=Pulse.DEAD)
+    restarted(site).unmute_probe()
+    site.settle()
+    assert site.report().health == Health.DOWN
+
+
+def test_peers_that_never_answer_are_used_by_a_restarted_ncgd_as_before() -> None:
+    site = healthy_site()
+    restarted(site).unmute_probe()
+    site.settle()
+    assert "nexthops" not in rows_written(site)
+    assert site.report().health == Health.HEALTHY
+
+
+def test_a_probe_that_cannot_be_had_or_never_speaks_holds_up_nothing_for_ever() -> None:
+    for outcome in ("fails", "hangs"):
+        site = healthy_site()
+        nexthops = dict(site.nexthops)
+        restarted(site)
+        site.nexthops.clear()
+        site.tell(ev.NexthopsRead(nexthops={}))
+        site.settle()
+        assert not site.nexthops
+        if outcome == "fails":
+            failed = ev.Outcome(failed=dict.fromkeys(site.probes, "no socket"))
+            site.tell(
+                ev.TableWritten(
+                    table="probes", set=dict(site.probes), removed=frozenset(), outcome=failed, begun=site.now
+                )
+            )
+        else:
+            site.now += 31
+        site.settle()
+        assert site.nexthops == nexthops

@@ -12,19 +12,21 @@ def request(identifier: int, sequence: int, token: bytes) -> bytes:
     return _HEADER.pack(ECHO_REQUEST, 0, _checksum(head + token), identifier, sequence) + token
 
 
-def reply_sequence(packet: bytes, token: bytes, *, has_ip_header: bool) -> int | None:
+def reply_sequence(packet: bytes, token: bytes, identifier: int | None) -> int | None:
     """The sequence number of an echo reply that carries ``token``; None for anything else.
 
-    The identifier is not compared: the kernel chooses it for datagram sockets.
+    ``identifier`` None: the kernel chooses it and compares it (datagram sockets), and shows no IP header.
     """
-    if has_ip_header:
+    if identifier is not None:
         if len(packet) < 20:
             return None
         packet = packet[(packet[0] & 0xF) * 4 :]
     if len(packet) < _HEADER.size + len(token):
         return None
-    kind, code, _, _, sequence = _HEADER.unpack_from(packet)
+    kind, code, _, answered, sequence = _HEADER.unpack_from(packet)
     if (kind, code) != (ECHO_REPLY, 0) or packet[_HEADER.size :] != token:
+        return None
+    if identifier is not None and answered != identifier:
         return None
     return int(sequence)
 

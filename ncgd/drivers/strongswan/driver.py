@@ -1,6 +1,7 @@
 """One charon: follows what happens in it, and gives access to its tables."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 from ncgd.drivers.port import Post
@@ -126,13 +127,14 @@ class Strongswan:
             self._post(IkeFailed(failure=failure))
 
     async def _read(self, commands: Commands) -> None:
+        is_routine = False
         while True:
             # Cleared first: what happens while charon lists asks for another list.
             self._changed.clear()
             *answers, _ = await commands.call("list-sas", streams="list-sa")
-            self._post(SasRead(charon=self._charon, sas=parse.tunnel_sas(answers, self._loaded)))
-            try:
+            sas = parse.tunnel_sas(answers, self._loaded)
+            self._post(SasRead(charon=self._charon, sas=sas, is_routine=is_routine))
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_seconds):
                     await self._changed.wait()
-            except TimeoutError:
-                continue
+            is_routine = not self._changed.is_set()

@@ -1,15 +1,18 @@
 """The prober against real hosts: silence, loss, load, and answers that are not for us."""
 
 import asyncio
-import socket
 import struct
+import sys
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from ncgd.drivers.probe.codec import reply_sequence
-from ncgd.drivers.probe.prober import Prober
+from ncgd.drivers.probe.memory import Memory
+from ncgd.drivers.probe.prober import Prober, next_beat
 from ncgd.model.delta import Delta
 from ncgd.model.event import Event, ProbesRead
 from ncgd.model.probe import Probe, Pulse
@@ -30,12 +33,17 @@ def pair() -> Iterator[tuple[Namespace, Namespace]]:
         yield gw, peer
 
 
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    return tmp_path / "pulses.json"
+
+
 class Bench:
     """A running prober of one tunnel, and what it last said."""
 
-    def __init__(self, remote: str = "169.254.1.1") -> None:
+    def __init__(self, memory: Path, remote: str = "169.254.1.1") -> None:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self.prober = Prober(self._events.put_nowait)
+        self.prober = Prober(self._events.put_nowait, Memory(memory))
         self.probe = Probe(
             tunnel="t", interface="t1", local=IPv4Address("169.254.1.2"), remote=IPv4Address(remote), settings=FAST
         )
@@ -48,6 +56,12 @@ class Bench:
                 if told is not None and told.vitality.pulse in pulses:
                     assert isinstance(event, ProbesRead)
                     return event
+
+    async def next(self) -> ProbesRead:
+        async with asyncio.timeout(10):
+            event = await self._events.get()
+            assert isinstance(event, ProbesRead)
+            return event
 
     def run_in(self, space: Namespace, scenario: Callable[[], Awaitable[None]]) -> None:
         async def main() -> None:
@@ -69,9 +83,9 @@ def drop(peer: Namespace, rule: str) -> None:
     peer.run("nft", "-f", "-", stdin=table)
 
 
-def test_alive_dead_when_the_path_goes_silent_and_damped_back(pair: tuple[Namespace, Namespace]) -> None:
+def test_alive_dead_when_the_path_goes_silent_and_damped_back(pair: tuple[Namespace, Namespace], memory: Path) -> None:
     gw, peer = pair
-    bench = Bench()
+    bench = Bench(memory)
 
     async def scenario() -> None:
         await bench.until(Pulse.ALIVE)
@@ -84,9 +98,9 @@ def test_alive_dead_when_the_path_goes_silent_and_damped_back(pair: tuple[Namesp
     bench.run_in(gw, scenario)
 
 
-def test_echoes_lost_while_packets_arrive_are_suspicion_first(pair: tuple[Namespace, Namespace]) -> None:
+def test_echoes_lost_while_packets_arrive_are_suspicion_first(pair: tuple[Namespace, Namespace], memory: Path) -> None:
     gw, peer = pair
-    bench = Bench()
+    bench = Bench(memory)
     bench.probe = Probe(
         tunnel="t",
         interface="t1",
@@ -104,10 +118,10 @@ def test_echoes_lost_while_packets_arrive_are_suspicion_first(pair: tuple[Namesp
     bench.run_in(gw, scenario)
 
 
-def test_a_peer_that_never_answers_stays_unproven(pair: tuple[Namespace, Namespace]) -> None:
+def test_a_peer_that_never_answers_stays_unproven(pair: tuple[Namespace, Namespace], memory: Path) -> None:
     gw, peer = pair
     drop(peer, "icmp type echo-request")
-    bench = Bench()
+    bench = Bench(memory)
 
     async def scenario() -> None:
         for _ in range(2):
@@ -117,9 +131,11 @@ def test_a_peer_that_never_answers_stays_unproven(pair: tuple[Namespace, Namespa
     bench.run_in(gw, scenario)
 
 
-def test_an_interface_that_goes_down_is_a_dead_path_and_no_crash(pair: tuple[Namespace, Namespace]) -> None:
+def test_an_interface_that_goes_down_is_a_dead_path_and_no_crash(
+    pair: tuple[Namespace, Namespace], memory: Path
+) -> None:
     gw, _ = pair
-    bench = Bench()
+    bench = Bench(memory)
 
     async def scenario() -> None:
         await bench.until(Pulse.ALIVE)
@@ -131,12 +147,12 @@ def test_an_interface_that_goes_down_is_a_dead_path_and_no_crash(pair: tuple[Nam
     bench.run_in(gw, scenario)
 
 
-def test_a_missing_interface_fails_that_tunnel_only(pair: tuple[Namespace, Namespace]) -> None:
+def test_a_missing_interface_fails_that_tunnel_only(pair: tuple[Namespace, Namespace], memory: Path) -> None:
     gw, _ = pair
 
     async def scenario() -> None:
-        prober = Prober(lambda _: None)
-        good = Bench().probe
+        prober = Prober(lambda _: None, Memory(memory))
+        good = Bench(memory).probe
         bad = Probe(tunnel="x", interface="gone", local=good.local, remote=good.remote, settings=FAST)
         outcome = await prober.write(Delta(set={"t": good, "x": bad}))
         assert list(outcome.failed) == ["x"]
@@ -146,32 +162,201 @@ def test_a_missing_interface_fails_that_tunnel_only(pair: tuple[Namespace, Names
     gw.call(lambda: asyncio.run(scenario()))
 
 
-@pytest.mark.parametrize("source", ["169.254.1.1", "169.254.1.9"])
-def test_a_reply_that_is_not_to_our_echo_proves_nothing(pair: tuple[Namespace, Namespace], source: str) -> None:
-    gw, peer = pair
-    drop(peer, "icmp type echo-request")
-    if source != "169.254.1.1":
-        peer.ip(f"addr add {source}/32 dev p1")
-    bench = Bench()
+def test_the_codec_takes_only_whole_replies_with_our_token_and_identifier() -> None:
+    token = bytes(range(16))
+    good = struct.pack("!BBHHH", 0, 0, 0, 7, 42) + token
+    header = b"\x45" + bytes(19)
+    assert reply_sequence(good, token, None) == 42
+    assert reply_sequence(header + good, token, 7) == 42
+    assert reply_sequence(header + good, token, 8) is None
+    for bad in (b"", good[:-1], good + b"x", b"\x08" + good[1:], good[:-1] + b"\xff", bytes(5)):
+        assert reply_sequence(bad, token, None) is None
+        assert reply_sequence(header + bad, token, 7) is None
 
-    def forge() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
-            raw.bind((source, 0))
-            for sequence in range(200):
-                raw.sendto(struct.pack("!BBHHH", 0, 0, 0, 1, sequence) + bytes(16), ("169.254.1.2", 0))
+
+def test_beats_of_equal_intervals_fall_together_and_are_never_much_too_short() -> None:
+    assert next_beat(7.0, 0.1) == pytest.approx(7.1)
+    assert next_beat(7.003, 0.1) == next_beat(7.009, 0.1) == pytest.approx(7.1)
+    for late in range(0, 100, 7):
+        now = 7.0 + late / 1000
+        assert 0.089 < next_beat(now, 0.1) - now < 0.191
+
+
+PEER = """
+import socket, struct, sys
+how, deaf = sys.argv[1], set()
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+waiting = []
+while True:
+    packet, (source, _) = raw.recvfrom(2048)
+    kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", packet, 20)
+    if kind != 8:
+        continue
+    token, origin, times = packet[28:], "169.254.1.1", 1
+    if how == "another source":
+        origin = "169.254.1.9"
+    elif how == "another identifier":
+        identifier ^= 1
+    elif how == "another sequence":
+        sequence = (sequence + 100) & 0xFFFF
+    elif how == "another payload":
+        token = token[::-1]
+    elif how == "a request":
+        kind = 8
+    elif how == "duplicated":
+        times = 5
+    elif how == "other interface":
+        origin = None
+    elif how == "one in three":
+        times = sequence % 3 == 0
+    if how != "a request":
+        kind = 0
+    body = struct.pack("!HH", identifier, sequence) + token
+    total = sum(struct.unpack(f"!{len(body) // 2}H", body)) + (kind << 8)
+    total = (total >> 16) + (total & 0xFFFF)
+    message = struct.pack("!BBH", kind, 0, ~(total + (total >> 16)) & 0xFFFF) + body
+    waiting += [message] * times
+    if how == "reordered" and len(waiting) < 3:
+        continue
+    for each in reversed(waiting):
+        out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        if origin:
+            out.bind((origin, 0))
+        else:
+            out.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"p2")
+            out.bind(("169.254.1.1", 0))
+        out.sendto(each, (source, 0))
+    waiting.clear()
+"""
+"""Answers echo in the kernel's place, in its own way."""
+
+
+@pytest.fixture
+def strange(pair: tuple[Namespace, Namespace], request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """The gateway; its peer answers in a strange way, and has a second link to it."""
+    gw, peer = pair
+    peer.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    peer.ip("addr add 169.254.1.9/32 dev p1")
+    with veth(gw, "t2", "169.254.3.2/30", peer, "p2", "169.254.3.1/30"):
+        peer.ip("route add 169.254.1.2/32 via 169.254.3.2 dev p2 table 7")
+        peer.ip("rule add oif p2 lookup 7")
+        peer.start(sys.executable, "-c", PEER, request.param)
+        yield gw
+
+
+@pytest.mark.parametrize(
+    "strange",
+    ["another source", "another identifier", "another sequence", "another payload", "a request", "other interface"],
+    indirect=True,
+)
+def test_what_is_no_answer_to_our_echo_proves_nothing(strange: Namespace, memory: Path) -> None:
+    bench = Bench(memory)
 
     async def scenario() -> None:
-        await asyncio.to_thread(peer.call, forge)
-        told = await bench.until(Pulse.UNPROVEN, Pulse.ALIVE)
+        for _ in range(4):
+            told = await bench.until(*Pulse)
         assert told.probes["t"].vitality.pulse == Pulse.UNPROVEN
+        assert told.probes["t"].loss == 1.0
+
+    bench.run_in(strange, scenario)
+
+
+@pytest.mark.parametrize(
+    ("strange", "loss"), [("duplicated", 0.0), ("reordered", 0.0), ("one in three", 0.66)], indirect=["strange"]
+)
+def test_answers_that_come_twice_or_in_disorder_or_only_now_and_then_keep_a_tunnel_alive(
+    strange: Namespace, memory: Path, loss: float
+) -> None:
+    bench = Bench(memory)
+    bench.probe = replace(bench.probe, settings=replace(FAST, misses=6))
+
+    async def scenario() -> None:
+        await bench.until(Pulse.ALIVE)
+        for _ in range(4):
+            told = await bench.until(*Pulse)
+            assert told.probes["t"].vitality.pulse == Pulse.ALIVE
+        assert told.probes["t"].loss == pytest.approx(loss, abs=0.25)
+
+    bench.run_in(strange, scenario)
+
+
+def test_the_next_prober_takes_a_dead_path_for_dead_until_it_answers(
+    pair: tuple[Namespace, Namespace], memory: Path
+) -> None:
+    gw, peer = pair
+    first, second, third = Bench(memory), Bench(memory), Bench(memory)
+
+    async def dies() -> None:
+        await first.until(Pulse.ALIVE)
+        drop(peer, "icmp type echo-request")
+        await first.until(Pulse.DEAD)
+
+    first.run_in(gw, dies)
+    second = Bench(memory)
+
+    async def is_still_dead() -> None:
+        for _ in range(2):
+            told = await second.until(*Pulse)
+            assert told.probes["t"].vitality.pulse == Pulse.DEAD
+        peer.run("nft", "delete", "table", "inet", "t")
+        await second.until(Pulse.ALIVE)
+
+    second.run_in(gw, is_still_dead)
+    third = Bench(memory)
+
+    async def is_alive_from_the_first() -> None:
+        told = await third.until(*Pulse)
+        assert told.probes["t"].vitality.pulse == Pulse.ALIVE
+
+    third.run_in(gw, is_alive_from_the_first)
+
+
+def test_a_path_through_another_interface_of_the_same_name_is_another_path(
+    pair: tuple[Namespace, Namespace], memory: Path
+) -> None:
+    gw, peer = pair
+    first = Bench(memory)
+
+    async def lives() -> None:
+        await first.until(Pulse.ALIVE)
+
+    first.run_in(gw, lives)
+    drop(peer, "icmp type echo-request")
+    gw.ip("link del t1")
+    with veth(gw, "t1", "169.254.1.2/30", peer, "p1", "169.254.1.1/30"):
+        second = Bench(memory)
+
+        async def is_unproven() -> None:
+            told = await second.until(*Pulse)
+            assert told.probes["t"].vitality.pulse == Pulse.UNPROVEN
+
+        second.run_in(gw, is_unproven)
+
+
+def test_a_memory_that_is_broken_or_of_another_boot_or_not_writable_costs_nothing_else(
+    pair: tuple[Namespace, Namespace], memory: Path
+) -> None:
+    gw, _ = pair
+    for content in ("", "{", "[]", '{"boot": "other", "pulses": {}}', '{"boot": 3}', '{"pulses": 3}', "\0" * 100):
+        memory.write_text(content)
+        assert Memory(memory).recall() == {}
+    memory.write_bytes(b"\xff\xfe")
+    assert Memory(memory).recall() == {}
+    bench = Bench(memory.parent / "not there" / "pulses.json")
+
+    async def scenario() -> None:
+        await bench.until(Pulse.ALIVE)
 
     bench.run_in(gw, scenario)
 
 
-def test_the_codec_takes_only_whole_replies_with_our_token() -> None:
-    token = bytes(range(16))
-    good = struct.pack("!BBHHH", 0, 0, 0, 7, 42) + token
-    assert reply_sequence(good, token, has_ip_header=False) == 42
-    assert reply_sequence(b"\x45" + bytes(19) + good, token, has_ip_header=True) == 42
-    for bad in (b"", good[:-1], good + b"x", b"\x08" + good[1:], good[:-1] + b"\xff", bytes(5)):
-        assert reply_sequence(bad, token, has_ip_header=False) is None
+def test_a_tunnel_that_is_probed_no_more_is_told_of_no_more(pair: tuple[Namespace, Namespace], memory: Path) -> None:
+    gw, _ = pair
+    bench = Bench(memory)
+
+    async def scenario() -> None:
+        await bench.until(Pulse.ALIVE)
+        await bench.prober.write(Delta(remove=frozenset({"t"})))
+        assert not (await bench.next()).probes
+
+    bench.run_in(gw, scenario)

@@ -6,14 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ncgd.decision.liveness import PATIENCE_FACTOR, step
+from ncgd.decision.liveness import PATIENCE_FACTOR, resumed, step
 from ncgd.model.probe import Beat, Pulse, Vitality
 from ncgd.model.spec import Liveness
 
 SETTINGS = Liveness(interval_seconds=0.1, misses=3, recovery_seconds=2.0)
-ANSWER = Beat(is_answered=True, is_received=False)
-SILENCE = Beat(is_answered=False, is_received=False)
-TRAFFIC = Beat(is_answered=False, is_received=True)
+ANSWER = Beat(is_answered=True)
+SILENCE = Beat(is_answered=False)
+TRICKLE = Beat(is_answered=False, received=1, sent_bytes=1400)
+"""A keepalive that the peer repeats, pings of ours that find no way."""
+TRAFFIC = Beat(is_answered=False, received=40)
+UPLOAD = Beat(is_answered=False, sent_bytes=100_000)
 
 
 def after(beats: Iterable[Beat], start: Vitality | None = None, now: float = 0.0) -> Vitality:
@@ -40,13 +43,33 @@ def test_a_lost_echo_now_and_then_is_nothing() -> None:
     assert after([ANSWER, SILENCE, SILENCE] * 100 + [ANSWER]).pulse == Pulse.ALIVE
 
 
-def test_a_loaded_tunnel_is_suspect_at_most_until_patience_ends() -> None:
+def test_the_little_that_comes_out_of_an_idle_tunnel_does_not_delay_its_death() -> None:
+    assert after([ANSWER, TRICKLE, TRICKLE]).pulse == Pulse.ALIVE
+    assert after([ANSWER, TRICKLE, TRICKLE, TRICKLE]).pulse == Pulse.DEAD
+
+
+@pytest.mark.parametrize("load", [TRAFFIC, UPLOAD], ids=["out of it", "into it"])
+def test_a_busy_tunnel_is_suspect_at_most_until_patience_ends(load: Beat) -> None:
     patience = SETTINGS.misses * PATIENCE_FACTOR
-    suspect = after([ANSWER] + [TRAFFIC] * (patience - 1))
+    suspect = after([ANSWER] + [load] * (patience - 1))
     assert suspect.pulse == Pulse.SUSPECT
     assert suspect.may_carry
-    assert after([ANSWER] + [TRAFFIC] * (patience - 1) + [ANSWER]).pulse == Pulse.ALIVE
-    assert after([ANSWER] + [TRAFFIC] * patience).pulse == Pulse.DEAD
+    assert after([ANSWER] + [load] * (patience - 1) + [ANSWER]).pulse == Pulse.ALIVE
+    assert after([ANSWER] + [load] * patience).pulse == Pulse.DEAD
+
+
+def test_an_upload_that_stalls_delays_death_by_what_was_under_way() -> None:
+    assert after([ANSWER, UPLOAD, SILENCE, SILENCE]).pulse == Pulse.SUSPECT
+    assert after([ANSWER, UPLOAD, SILENCE, SILENCE, SILENCE]).pulse == Pulse.DEAD
+
+
+def test_a_path_goes_on_as_an_earlier_ncgd_has_left_it() -> None:
+    assert resumed(None, 0.0).pulse == Pulse.UNPROVEN
+    assert after([SILENCE] * 3, resumed(Pulse.ALIVE, 0.0)).pulse == Pulse.DEAD
+    dead = resumed(Pulse.DEAD, 0.0)
+    assert not dead.may_carry
+    assert after([ANSWER] * 19, dead).pulse == Pulse.RECOVERING
+    assert after([ANSWER] * 21, dead).pulse == Pulse.ALIVE
 
 
 def test_recovery_is_damped_and_starts_over_at_each_loss() -> None:
@@ -60,7 +83,7 @@ def test_recovery_is_damped_and_starts_over_at_each_loss() -> None:
     assert after([ANSWER] * 22, relapsed, now=2.5).pulse == Pulse.ALIVE
 
 
-@given(st.lists(st.sampled_from([ANSWER, SILENCE, TRAFFIC]), max_size=200))
+@given(st.lists(st.sampled_from([ANSWER, SILENCE, TRICKLE, TRAFFIC, UPLOAD]), max_size=200))
 def test_death_needs_a_run_of_misses_and_trust_a_run_of_answers(beats: list[Beat]) -> None:
     vitality, now = Vitality(), 0.0
     for count, beat in enumerate(beats, 1):
