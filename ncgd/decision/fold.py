@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ncgd.decision.retry import Retry, again
+from ncgd.decision.retry import REPAIR_PAUSES, Retry, again
 from ncgd.decision.world import MEDDLED, SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session, SessionState
 from ncgd.model.fib import AddressKey, Interface
-from ncgd.model.ike import Connection, Credential, SaState, StaleSa, TunnelSa
+from ncgd.model.ike import Connection, Credential, Repair, SaState, StaleSa, TunnelSa
 
 SPEAKER_GRACE_SECONDS = 120.0
 """How long sessions count as alive while our own speaker restarts: the restart time that we announce."""
@@ -89,7 +89,7 @@ def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
     failures = {
         tunnel: failure
         for tunnel, failure in world.ike_failures.items()
-        if tunnel not in installed or ("sas", tunnel) in retries
+        if tunnel not in installed or ("sas", tunnel) in retries or ("sas", Repair(tunnel=tunnel)) in retries
     }
     return replace(world, retries=retries, ike_failures=failures)
 
@@ -173,7 +173,8 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
     asked = [(key, row) for key, row in asked if not _went_to_a_dead_program(event, key, row, world)]
     for key, row in asked:
         if key in failed or table == "sas":
-            retries[table, key] = again(retries.get((table, key)), world.now, failed.get(key, ""), row)
+            pauses = REPAIR_PAUSES if isinstance(key, Repair) else ()
+            retries[table, key] = again(retries.get((table, key)), world.now, failed.get(key, ""), row, pauses)
             continue
         retries.pop((table, key), None)
         if table in READ_BACK:  # the next reading tells whether it is there; until then the same row need not go again

@@ -25,7 +25,7 @@ _TUNNEL_HINTS: dict[str, str] = {
     TunnelReason.NO_SESSION: "see the session's own problem; without one no prefix uses this tunnel",
     TunnelReason.ADDRESS_IN_USE: "free the address, or change localTunnelIP here and on the Cloud Router",
     TunnelReason.PATH_DEAD: "IKE is up, but nothing comes back: ESP is dropped, or the path is broken; "
-    "ncgd has moved the traffic and goes on probing",
+    "ncgd has moved the traffic, goes on probing, and tries a new IKE SA now and then",
     TunnelReason.NO_BIND_ADDRESS: "give the interface an address, or set bindAddress",
 }
 _IKE_HINTS: dict[str, str] = {

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 15.0
+REPAIR_PAUSES = (5.0, 30.0, 120.0, 300.0)
+"""Seconds from one repair of a tunnel to the next; the last holds on. A path that is filtered is not hammered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,12 @@ class Retry:
     """The row that failed: another row for the same key need not wait."""
 
 
-def again(previous: Retry | None, now: float, text: str = "", row: object = None) -> Retry:
-    """The retry after one more attempt: 0.5 s, doubled each time, at most 15 s."""
+def again(
+    previous: Retry | None, now: float, text: str = "", row: object = None, pauses: tuple[float, ...] = ()
+) -> Retry:
+    """The retry after one more attempt: by ``pauses``, else 0.5 s, doubled each time, at most 15 s."""
     attempts = (previous.attempts if previous else 0) + 1
-    return Retry(attempts, now + min(FIRST_SECONDS * 2 ** min(attempts - 1, 10), LONGEST_SECONDS), text, row)
+    pause = min(FIRST_SECONDS * 2 ** min(attempts - 1, 10), LONGEST_SECONDS)
+    if pauses:
+        pause = pauses[min(attempts, len(pauses)) - 1]
+    return Retry(attempts, now + pause, text, row)

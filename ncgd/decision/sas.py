@@ -1,9 +1,14 @@
 """SAs: when to initiate, when to terminate. Initiation is ours alone; charon heals what it can by itself."""
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.sessions import vitality
 from ncgd.decision.world import World
 from ncgd.model.delta import Delta
-from ncgd.model.ike import Connection, SaState, StaleSa, TunnelSa
+from ncgd.model.ike import Connection, Repair, SaState, StaleSa, TunnelSa
+from ncgd.model.probe import Pulse
+
+REPAIR_AFTER_SECONDS = 1.0
+"""How long a data path is dead, and its IKE SA old, before a new one is tried: most that fails comes back sooner."""
 
 
 def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
@@ -27,6 +32,8 @@ def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
             continue
         if _is_due(name, plan.connection, sa, world):
             initiate[name] = plan.connection
+        elif sa is not None and _needs_repair(sa, plan.connection, world):
+            initiate[Repair(tunnel=name)] = plan.connection
         if sa is not None:
             terminate |= _superfluous(sa, plan.connection, plan.charon.name, world)
     for charon_name, view in world.charons.items():
@@ -51,6 +58,34 @@ def _is_due(name: str, connection: Connection, sa: TunnelSa | None, world: World
         return False
     # Under way: charon keeps trying by itself (keyingtries = 0), but maybe an older configuration than ours.
     return not _attempt(sa) or retry is None or retry.row != connection
+
+
+def _needs_repair(sa: TunnelSa, connection: Connection, world: World) -> bool:
+    """Whether a tunnel whose data path is dead gets a new IKE SA, although charon takes the old one for good.
+
+    The peer may have lost its state without a word; charon's dead peer detection takes some 20 s to find that out. The
+    new one is negotiated beside the old one, which goes once the new one is installed.
+    """
+    path = vitality(sa.tunnel, world)
+    is_old = sa.established_seconds > REPAIR_AFTER_SECONDS and world.now - path.since >= REPAIR_AFTER_SECONDS
+    if path.pulse != Pulse.DEAD or not is_old or sa.pending_ike_id:
+        return False
+    if sa.state != SaState.INSTALLED or sa.digest != connection.digest:
+        return False
+    retry = world.retries.get(("sas", Repair(tunnel=sa.tunnel)))
+    return retry is None or retry.due <= world.now
+
+
+def repair_text(tunnel: str, world: World) -> str:
+    """What is done about a dead data path, for people; empty when nothing is, or not yet."""
+    retry = world.retries.get(("sas", Repair(tunnel=tunnel)))
+    if retry is None:
+        return ""
+    sa, failure = world.sa(tunnel), world.ike_failures.get(tunnel)
+    if sa is not None and sa.pending_ike_id:
+        return "; repairing: a new IKE SA is being negotiated" + (f": {failure.message}" if failure else "")
+    left = max(0.0, retry.due - world.now)
+    return f"; repairing: new IKE SA ({retry.attempts} so far, the next in {left:.0f} s if needed)"
 
 
 def _attempt(sa: TunnelSa) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.problems import find_problems
+from ncgd.decision.sas import repair_text
 from ncgd.decision.sessions import advertised_meds, exported, passing, pulse_text, session_reason, watch_text
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
@@ -78,7 +79,7 @@ def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) ->
     is_usable = passes and any(peer.name in desired.carriers.trusted for peer in members)
     probe = world.probes.get(plan.tunnel.name)
     if passes and probe and not probe.vitality.may_carry:
-        reason, message = TunnelReason.PATH_DEAD, pulse_text(probe)
+        reason, message = TunnelReason.PATH_DEAD, pulse_text(probe) + repair_text(plan.tunnel.name, world)
     elif passes and is_usable:
         message = f"SA installed, interface up; {watch_text(plan, intent, world)}"
     elif passes and not is_usable:

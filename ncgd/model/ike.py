@@ -133,3 +133,13 @@ class StaleSa:
 
     charon: str
     ike_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """A new IKE SA beside the one that is up, whose data path is dead. The key of a Connection set in table ``sas``."""
+
+    tunnel: str
+
+    def __str__(self) -> str:
+        return f"repair of {self.tunnel}"

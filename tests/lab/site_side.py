@@ -208,3 +208,10 @@ def _counted(node: str) -> list[int]:
 def log_text() -> str:
     """What ncgd has logged in this lab."""
     return (Path(gateway.RUN) / "keeper.log").read_text(errors="replace")
+
+
+def log_of_charon(name: str) -> str:
+    """What the charon of a tunnel has logged in this lab."""
+    own = gateway.RUN / f"charon-{name}" / "charon.log"
+    path = own if own.exists() else gateway.RUN / "charon" / "charon.log"
+    return path.read_text(errors="replace")

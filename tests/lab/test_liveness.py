@@ -11,7 +11,7 @@ import pytest
 
 from ncgd.lab import topology
 from tests.integration.netns import until
-from tests.lab import site_side
+from tests.lab import cloud_side, site_side
 from tests.lab.conftest import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -108,3 +108,17 @@ def test_with_both_data_paths_dead_the_gateway_is_down_also_after_a_restart(lab:
         until(lambda: reasons(lab) == dict.fromkeys(("tunnel-1", "tunnel-2"), "DataPathDead"), 20, "it knows")
         until(lambda: lab.status().get("status") == "Down", 20, "Down again")
     until(lambda: lab.status().get("status") == "Healthy", 40, "back to Healthy")
+
+
+def test_a_peer_that_lost_its_state_without_a_word_gets_a_new_sa_before_dpd_notices(lab: Lab) -> None:
+    site_side.healthy()
+    before = site_side.sa_ids("tunnel-1")
+    dpd = site_side.log_of_charon("tunnel-1").count("giving up after")
+    cloud_side.stop_charon("cloud0", signal.SIGKILL)
+    cloud_side.start_charon("cloud0", "169.254.1.1/30")
+    site_side.says("DataPathDead", "repairing: ")
+    until(lambda: site_side.sa_ids("tunnel-1") - before, 15, "a new IKE SA")
+    assert site_side.log_of_charon("tunnel-1").count("giving up after") == dpd
+    site_side.healthy()
+    until(lambda: len(site_side.sa_ids("tunnel-1")) == 1, 20, "the old one is gone")
+    assert not site_side.sa_ids("tunnel-1") & before

@@ -18,7 +18,7 @@ from ncgd.model import prefix as px
 from ncgd.model.bgp import Attributes, Neighbor, Origin
 from ncgd.model.delta import Outcome
 from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup
-from ncgd.model.ike import Connection, SaState, StaleSa, TunnelSa
+from ncgd.model.ike import Connection, Repair, SaState, StaleSa, TunnelSa
 from ncgd.model.prefix import Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.report import Report
@@ -219,8 +219,9 @@ class Site:
         for name in removed:
             del self.connections[name]
 
-    def _write_sas(self, rows: Mapping[str, Connection], removed: frozenset[StaleSa]) -> None:
-        for name, connection in rows.items():
+    def _write_sas(self, rows: Mapping[str | Repair, Connection], removed: frozenset[StaleSa]) -> None:
+        for key, connection in rows.items():
+            name = key.tunnel if isinstance(key, Repair) else key
             assert self.connections[name] == connection, "initiated before it was loaded"
             if name in self.unreachable:
                 continue

@@ -1,8 +1,12 @@
 """What follows from what the probe finds: who carries, what is said, and what a restarted ncgd may believe."""
 
 from dataclasses import replace
+from itertools import pairwise
+
+import pytest
 
 from ncgd.model import event as ev
+from ncgd.model.ike import Repair
 from ncgd.model.probe import Pulse
 from ncgd.model.report import Health
 from ncgd.model.spec import Liveness, OwnLiveness
@@ -136,3 +140,75 @@ def test_a_probe_that_cannot_be_had_or_never_speaks_holds_up_nothing_for_ever() 
             site.now += 31
         site.settle()
         assert site.nexthops == nexthops
+
+
+def live(site: Site, seconds: int) -> list[float]:
+    """Let time go by, with a pass a second; the moments at which a repair of tunnel-1 began."""
+    moments = []
+    for _ in range(seconds):
+        site.now += 1
+        site.sas = {name: replace(sa, established_seconds=sa.established_seconds + 1) for name, sa in site.sas.items()}
+        site.tell(ev.SasRead(charon="charon", sas=dict(site.sas), is_routine=True))
+        steps = [step for step in site.one_pass().steps if isinstance(step, Step) and step.table == "sas"]
+        moments += [site.now for step in steps if Repair(tunnel="tunnel-1") in step.delta.set]
+        site.settle()
+    return moments
+
+
+def test_a_dead_path_gets_a_new_sa_beside_the_old_one_which_goes_then() -> None:
+    site = healthy_site()
+    old = site.sas["tunnel-1"].ike_id
+    live(site, 10)
+    site.probe_finds(tunnel_1=Pulse.DEAD, tunnel_2=Pulse.ALIVE)
+    site.settle()
+    site.plans.clear()
+    assert len(live(site, 3)) == 1
+    steps = [step for plan in site.plans for step in plan.steps if isinstance(step, Step) and step.table == "sas"]
+    assert [(set(step.delta.set), {getattr(key, "ike_id", "") for key in step.delta.remove}) for step in steps] == [
+        ({Repair(tunnel="tunnel-1")}, set()),
+        (set(), {old}),
+    ]
+    assert site.sas["tunnel-1"].ike_id != old
+    assert "repairing: new IKE SA (1 so far" in message(site, "tunnel-1")
+    site.probe_finds(tunnel_1=Pulse.ALIVE)
+    site.settle()
+    assert site.report().health == Health.HEALTHY
+
+
+def test_a_path_that_stays_dead_is_repaired_ever_more_slowly_and_one_that_flaps_not_much_more_often() -> None:
+    site = healthy_site()
+    live(site, 10)
+    site.probe_finds(tunnel_1=Pulse.DEAD)
+    moments = live(site, 900)
+    assert [round(later - earlier) for earlier, later in pairwise(moments)][:5] == pytest.approx(
+        [5, 30, 120, 300, 300], abs=3
+    )
+    flapping = healthy_site()
+    repairs = []
+    for _ in range(30):
+        flapping.probe_finds(tunnel_1=Pulse.DEAD)
+        repairs += live(flapping, 10)
+        flapping.probe_finds(tunnel_1=Pulse.ALIVE)
+        repairs += live(flapping, 20)
+    assert len(repairs) <= len(moments) + 2
+
+
+def test_the_back_off_of_repairs_is_forgotten_after_a_good_while() -> None:
+    site = healthy_site()
+    for _ in range(3):
+        live(site, 100)
+        site.probe_finds(tunnel_1=Pulse.DEAD)
+        assert len(live(site, 4)) == 1
+        site.probe_finds(tunnel_1=Pulse.ALIVE)
+
+
+def test_no_repair_while_one_is_under_way_nor_of_what_is_not_known_to_be_dead() -> None:
+    site = healthy_site()
+    site.sas["tunnel-1"] = replace(site.sas["tunnel-1"], pending_ike_id="99")
+    live(site, 10)
+    site.probe_finds(tunnel_1=Pulse.DEAD)
+    assert live(site, 100) == []
+    site.sas["tunnel-1"] = replace(site.sas["tunnel-1"], pending_ike_id="")
+    for pulse in (Pulse.UNPROVEN, Pulse.ALIVE, Pulse.SUSPECT, Pulse.RECOVERING):
+        site.probe_finds(tunnel_1=pulse)
+        assert live(site, 20) == []

@@ -11,7 +11,7 @@ from ncgd.drivers.strongswan import render
 from ncgd.drivers.strongswan.transport import Section
 from ncgd.errors import Rejected
 from ncgd.model.delta import Delta, Outcome
-from ncgd.model.ike import Connection, Credential, StaleSa
+from ncgd.model.ike import Connection, Credential, Repair, StaleSa
 from ncgd.model.secret import Vault
 
 K = TypeVar("K")
@@ -75,7 +75,7 @@ class ConnectionTable:
 
 
 class SaTable:
-    """SAs. Setting a tunnel initiates its connection (a new IKE SA each time) and returns at once.
+    """SAs. Setting a tunnel, or a Repair, initiates the connection (a new IKE SA each time) and returns at once.
 
     An attempt goes on by itself (``keyingtries=0``) unless the peer refuses it, so a tunnel that is CONNECTING
     must not be set again. Removing a tunnel terminates all that it has, by force; removing a StaleSa terminates
@@ -85,14 +85,16 @@ class SaTable:
     def __init__(self, charon: Caller) -> None:
         self._charon = charon
 
-    async def write(self, delta: Delta[str | StaleSa, Connection]) -> Outcome[str | StaleSa]:
+    async def write(self, delta: Delta[str | Repair | StaleSa, Connection]) -> Outcome[str | Repair | StaleSa]:
         """Initiate and terminate; that charon accepted the command is all that the outcome says."""
 
-        async def start(key: str | StaleSa) -> None:
+        async def start(key: str | Repair | StaleSa) -> None:
             await self._charon.call("initiate", render.initiate(delta.set[key]))
 
-        async def stop(key: str | StaleSa) -> None:
-            message = render.terminate_ike(key.ike_id) if isinstance(key, StaleSa) else render.terminate_tunnel(key)
+        async def stop(key: str | Repair | StaleSa) -> None:
+            message = (
+                render.terminate_ike(key.ike_id) if isinstance(key, StaleSa) else render.terminate_tunnel(str(key))
+            )
             await _unless_absent(self._charon.call("terminate", message))
 
         return await _apply(delta, start, stop)
