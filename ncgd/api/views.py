@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ncgd.model.report import Health, PeerReport, Problem, Report, TunnelReport
+from ncgd.model.report import Health, LeakReport, PeerReport, Problem, Report, TunnelReport
 from ncgd.model.spec import ObjectRef
 
 Json = dict[str, Any]
@@ -27,8 +27,19 @@ def status(report: Report) -> Json:
         "tunnels": [_tunnel(tunnel) for tunnel in report.tunnels],
         "peers": [_peer(peer) for peer in report.peers],
         "routes": {"installed": report.routes_installed, "desired": report.routes_desired, "drift": report.drift},
+        "leakProtection": _leak(report.leak),
         "problems": [_problem(problem) for problem in report.problems],
         "held": report.held,
+    }
+
+
+def _leak(leak: LeakReport) -> Json:
+    return {
+        "mode": leak.mode,
+        "guarded": leak.guarded,
+        "dropped": leak.dropped,
+        "remembered": leak.remembered,
+        "waitsFor": list(leak.waits_for),
     }
 
 
@@ -106,6 +117,7 @@ def objects(
         "Status": str(report.health),
         "dataplane": {"mode": report.dataplane_mode, "reason": report.dataplane_reason},
         "routes": {"installed": report.routes_installed, "desired": report.routes_desired},
+        "leakProtection": _leak(report.leak),
         "conditions": [
             _condition(
                 "Ready", is_true=report.health == Health.HEALTHY, reason=str(report.health), message=_summary(report)

@@ -21,6 +21,7 @@ def render(status: dict[str, Any], *, colour: bool = False) -> str:
         *_sessions(status["peers"], colour),
         "",
         _routes(status["routes"]),
+        *_wrapped(f"Leaks     {_leaks(status['leakProtection'])}", " " * 10),
         *(f"Waiting   {table}: {reason}" for table, reason in status["held"].items()),
         "",
         *_problems(status["problems"], colour),
@@ -80,6 +81,16 @@ def _sessions(peers: list[dict[str, Any]], colour: bool) -> list[str]:
 def _routes(routes: dict[str, int]) -> str:
     drift = f"; {routes['drift']} rows changed by others and put right" if routes["drift"] else ""
     return f"Routes    {routes['installed']} installed, {routes['desired']} desired{drift}"
+
+
+def _leaks(leak: dict[str, Any]) -> str:
+    if leak["mode"] != "Strict":
+        return "not kept from happening: leakProtection is Off"
+    text = f"guarded: {leak['guarded']} prefixes leave by a tunnel or not at all; {leak['dropped']} packets dropped"
+    if leak["remembered"]:
+        waits = ", ".join(leak["waitsFor"])
+        text += f"; {leak['remembered']} prefixes are remembered from before the start, until {waits} sent all it has"
+    return text
 
 
 def _problems(problems: list[dict[str, Any]], colour: bool) -> list[str]:

@@ -26,6 +26,7 @@ from ncgd.model.event import RoutesWritten, TableWritten, Ticked
 from ncgd.model.fib import RouteChange
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
+from ncgd.plan.order import BESIDE
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
 
 log = logging.getLogger("ncgd")
@@ -85,7 +86,7 @@ class Loop:
     async def _wait_and_fold(self) -> None:
         world = self.state.world
         seconds = HEARTBEAT_SECONDS
-        if world.routes.has_more and "routes" not in self.state.plan.held:
+        if self.state.plan.has_more:
             seconds = 0.0
         elif (due := next_wakeup(world)) is not None:
             seconds = min(seconds, max(0.0, due - self._clock()))
@@ -123,7 +124,7 @@ class Loop:
         log.debug("write %s: set %s, remove %s", step.table, list(step.delta.set), list(step.delta.remove))
         begun = self._clock()
         task = asyncio.create_task(self._write(step), name=f"write {step.table}")
-        await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        await asyncio.wait({task}, timeout=0 if step.table in BESIDE else PATIENCE_SECONDS)
         if task.done():
             self._written(step, task, begun)
         else:

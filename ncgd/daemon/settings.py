@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ncgd import __version__
 
+_RUN_DIR = Path("/run/ncgd")
+_STATE_DIR = Path("/var/lib/ncgd")
 EPILOG = """\
 ncgd reads OverlayVPNTunnel, OverlayBGPPeer, NetworkConnectivityGateway and Secret manifests from a folder,
 brings the tunnels and BGP sessions up, and installs what it learns in the kernel. Edit a file and it is live in
@@ -24,6 +26,7 @@ class Settings:
 
     resources: Path
     run_dir: Path
+    state_dir: Path
     socket: Path
     node: str
     is_supervisor: bool
@@ -48,8 +51,13 @@ def parse(argv: list[str] | None = None) -> Settings:
     parser.add_argument(
         "--run-dir",
         type=Path,
-        default=Path("/run/ncgd"),
+        default=_RUN_DIR,
         help="sockets, logs and process records (default %(default)s)",
+    )
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        help=f"what must survive a reboot (default {_STATE_DIR}; with another --run-dir, RUN_DIR/state)",
     )
     parser.add_argument("--socket", type=Path, help="where ncgctl finds us (default RUN_DIR/ncgd.sock)")
     parser.add_argument("--node", default=socket.gethostname(), help="name shown as CurrNode (default: the host's)")
@@ -70,6 +78,7 @@ def parse(argv: list[str] | None = None) -> Settings:
     return Settings(
         resources=given.resources,
         run_dir=run_dir,
+        state_dir=(given.state_dir or (_STATE_DIR if run_dir == _RUN_DIR else run_dir / "state")).absolute(),
         socket=given.socket or run_dir / "ncgd.sock",
         node=given.node,
         is_supervisor=given.supervise,

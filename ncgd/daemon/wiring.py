@@ -19,10 +19,14 @@ from ncgd.drivers.exabgp import speaker
 from ncgd.drivers.exabgp.driver import Exabgp
 from ncgd.drivers.kernel.probe import probe
 from ncgd.drivers.kernel.tables import Kernel
-from ncgd.drivers.nftables.tables import MssClampTable
+from ncgd.drivers.nftables import watch as filter_watch
+from ncgd.drivers.nftables.clamps import MssClampTable
+from ncgd.drivers.nftables.guard import GuardTable
+from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import OwnedTable
 from ncgd.drivers.probe.memory import Memory
 from ncgd.drivers.probe.prober import Prober
+from ncgd.drivers.statefile.table import GuardedPrefixes
 from ncgd.drivers.strongswan import charon as charon_program
 from ncgd.drivers.strongswan.driver import Strongswan
 from ncgd.model.event import CapabilityProbed
@@ -63,6 +67,9 @@ async def _run(settings: Settings) -> None:
             return charon_program.launch(row, installation, charon_directory(settings, name))
         return speaker.launch(settings.exabgp_config, settings.bridge_socket)
 
+    nft = Nft()
+    clamps, guard = MssClampTable(nft), GuardTable(nft)
+    memory = GuardedPrefixes(settings.state_dir)
     charons = Charons(connect)
     supervisor = Supervisor(settings.run_dir, launch, mailbox.post) if settings.is_supervisor else None
     tables: dict[str, AnyTable] = {
@@ -71,12 +78,14 @@ async def _run(settings: Settings) -> None:
         "links": cast("AnyTable", kernel.links),
         "addresses": cast("AnyTable", kernel.addresses),
         "nexthops": cast("AnyTable", kernel.nexthops),
-        "clamps": cast("AnyTable", MssClampTable()),
+        "guard": cast("AnyTable", guard),
+        "clamps": cast("AnyTable", clamps),
         "credentials": RoutedTable(charons, lambda driver: cast("AnyTable", driver.credentials)),
         "connections": RoutedTable(charons, lambda driver: cast("AnyTable", driver.connections)),
         "sas": RoutedTable(charons, lambda driver: cast("AnyTable", driver.sas)),
         "probes": cast("AnyTable", prober),
         "neighbors": cast("AnyTable", bgp.neighbors),
+        "memory": cast("AnyTable", memory),
     }
     loop = Loop(mailbox, tables, kernel.program, settings.node)
     api = Api(settings.socket, lambda: loop.state)
@@ -93,11 +102,16 @@ async def _run(settings: Settings) -> None:
                 return
             await asyncio.sleep(PROBE_SECONDS)
 
+    async def remember() -> None:
+        mailbox.post(await memory.read())
+
     async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as at_end:
         at_end.callback(kernel.close)
         jobs = [
             ("capability", probe_until_able()),
             ("kernel", kernel.run()),
+            ("nftables", filter_watch.Watch(nft, guard, clamps, mailbox.post).run()),
+            ("memory", remember()),
             ("exabgp", bgp.run()),
             ("files", source.run()),
             ("probe", prober.run()),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision import rib as rib_module
+from ncgd.decision.policy import ImportCheck
 from ncgd.decision.routes import Carriers, blackholes, nexthop_id
 from ncgd.decision.sessions import (
     carriers,
@@ -13,12 +14,13 @@ from ncgd.decision.sessions import (
     plan_neighbors,
     plan_probes,
     preference,
+    safe_check,
 )
 from ncgd.decision.tunnels import Dataplane, TunnelPlan, choose_dataplane, plan_tunnels
 from ncgd.decision.world import Rows, World
 from ncgd.model.fib import Nexthop, NexthopGroup
 from ncgd.model.ike import DataplaneMode
-from ncgd.model.spec import Intent, Mode
+from ncgd.model.spec import Intent, LeakProtection, Mode
 
 SPEAKER = "exabgp"
 """Name of the supervised BGP speaker."""
@@ -61,14 +63,34 @@ def desired_state(world: World) -> Desired:
 
 def _decide_paths(intent: Intent, world: World) -> None:
     order = preference(intent) if intent.gateway.mode == Mode.ACTIVE_PASSIVE else None
-    world.rib.configure(import_checks(intent, world), order)
+    checks = import_checks(intent, world)
+    world.rib.configure(checks, order)
     rank = rib_module.rank_in_order(order) if order is not None else rib_module.rank
     if not world.routes.is_read:  # which prefixes fit under a limit depends on those that are installed
         return
     changed = world.rib.decide(rank, world.routes.installed.keys())
+    _protect(intent, world, checks)
     if changed:
-        in_tunnel = frozenset(name for name, peer in intent.peers.items() if peer.tunnel)
-        world.routes.update(changed, in_tunnel)
+        world.routes.update(changed)
+        world.protection.update(changed)
+
+
+def _protect(intent: Intent, world: World, checks: Mapping[str, tuple[ImportCheck, int]]) -> None:
+    """What is to be protected: what tunnels bring, and of what they once brought, what they still might."""
+    if world.intent is None:
+        return
+    if intent.gateway.leak_protection == LeakProtection.OFF:
+        world.protection.protect(frozenset(), world.rib.best)
+        world.protection.forget()
+        return
+    in_tunnel = frozenset(name for name, peer in intent.peers.items() if peer.tunnel)
+    world.protection.protect(in_tunnel, world.rib.best)
+    if world.protection.memory and world.interfaces is not None:
+        judges = [check for name, (check, _) in checks.items() if name in in_tunnel]
+        if not intent.is_complete:  # some peer is not known, nor its policy
+            judges.append(safe_check(intent, world))
+        key = tuple(check.key for check in judges)
+        world.protection.judge(lambda prefix: any(judge.refusal_of_prefix(prefix) is None for judge in judges), key)
 
 
 def _processes(tunnels: Mapping[str, TunnelPlan], mode: DataplaneMode | None, world: World) -> Rows:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ncgd.decision.fold_protection import fold_protection, fold_route_change
 from ncgd.decision.retry import REPAIR_PAUSES, Retry, again
 from ncgd.decision.world import MEDDLED, SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
@@ -19,9 +20,11 @@ READ_BACK = frozenset({"links", "addresses", "nexthops"})
 READ_SECONDS = 0.5
 """How long a reading may take to show what was written."""
 END_OF_RIB_SECONDS = 60.0
-"""A peer that has sent no End-of-RIB by then counts as having sent all it has (RFC 4724 §4.2 wants such a timer)."""
+"""A peer that has sent some paths and no End-of-RIB by then has sent all (RFC 4724 §4.2 wants such a timer)."""
 REPAIR_SECONDS = 1.0
 """Rows of ours that others change are put right at most so often: a fight with another program costs no core."""
+_WHOLE = frozenset({"routes", "guard", "memory"})
+"""Tables with one retry for all their rows."""
 FORGOTTEN_SECONDS = 60.0
 """A failed row that nobody has tried again for so long after it was due is not wanted any more."""
 
@@ -44,10 +47,15 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return _fold_ike(world, event)
         case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.RoutesMeddled() | ev.ProbesRead():
             return _fold_kernel(world, event)
+        case (
+            ev.PrefixesRemembered() | ev.GuardRead() | ev.GuardCounted() | ev.ClampsRead() | ev.FilterUnreadable()
+        ) | ev.TableWritten(table="guard" | "memory"):
+            return fold_protection(world, event)
         case ev.TableWritten():
             return _fold_written(world, event)
         case ev.RoutesWritten(change=change, outcome=outcome):
             world.routes.written(change, outcome.failed)
+            fold_route_change(world.protection, change, outcome.failed)
             return replace(world, retries=_route_retry(world, is_new=bool(outcome.failed)))
         case ev.Ticked():
             return _fold_time(world)
@@ -106,9 +114,13 @@ def _fold_kernel(
             return replace(_read(world, "nexthops"), nexthops=dict(nexthops))
         case ev.RoutesRead(routes=routes, backstops=backstops, shadows=shadows):
             world.routes.shadows = shadows
-            return replace(world, drift=world.drift + world.routes.read(routes, backstops))
+            if not world.routes.is_read:
+                world.protection.remember(backstops, world.rib.best)
+            world.protection.backstops.read(backstops)
+            return replace(world, drift=world.drift + world.routes.read(routes))
         case ev.RoutesMeddled(routes=changed, backstops=guards):
-            return _fold_meddling(world, world.routes.meddled(changed, guards))
+            drift = world.routes.meddled(changed) + world.protection.backstops.meddled(guards)
+            return _fold_meddling(world, drift)
         case ev.ProbesRead(probes=probes):
             return replace(world, probes=dict(probes))
 
@@ -218,16 +230,20 @@ def _fold_time(world: World) -> World:
     retries = {
         (table, key): retry
         for (table, key), retry in world.retries.items()
-        if retry.due + FORGOTTEN_SECONDS > world.now or (table == "sas" and key in wanted) or table == "routes"
+        if retry.due + FORGOTTEN_SECONDS > world.now or (table == "sas" and key in wanted) or table in _WHOLE
     }
     synced, sessions = set(world.synced), dict(world.sessions)
     for name, session in world.sessions.items():
         if session.state != SessionState.ESTABLISHED:
             continue
-        if not session.families_ended and world.now - session.since > END_OF_RIB_SECONDS:
-            world.rib.sweep_stale(name, 4)
-            world.rib.sweep_stale(name, 6)
-            synced.add(name)
+        is_long_up = world.now - session.since > END_OF_RIB_SECONDS
+        if is_long_up and not session.families_ended and world.speaker.is_read:  # else its table is on its way to us
+            if world.rib.is_silent(name):  # a router that is starting: silence withdraws nothing
+                world.rib.sweep_taken_over(name)
+            else:
+                world.rib.sweep_stale(name, 4)
+                world.rib.sweep_stale(name, 6)
+                synced.add(name)
         is_away = bool(world.speaker.version) and not world.speaker.is_up
         if is_away and world.now - world.speaker.since > SPEAKER_GRACE_SECONDS:
             world.rib.mark_stale(name)

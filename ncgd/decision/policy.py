@@ -88,6 +88,10 @@ class ImportCheck:
             return Refusal.AS_LOOP
         if not self._in_tunnel and attributes.next_hop not in {"", self._peer_ip}:
             return Refusal.NEXT_HOP
+        return self.refusal_of_prefix(prefix)
+
+    def refusal_of_prefix(self, prefix: Prefix) -> Refusal | None:
+        """Why any path for this prefix is refused, or None."""
         if px.length(prefix) == 0:
             return self._by_rules(prefix) if self._policy.allow_default_route else Refusal.DEFAULT_ROUTE
         first, last = px.span(prefix)

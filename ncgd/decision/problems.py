@@ -11,7 +11,7 @@ from ncgd.model.fib import METRIC, ForeignRoute
 from ncgd.model.ike import SaState
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
-from ncgd.model.spec import Finding, Intent
+from ncgd.model.spec import Finding, Intent, LeakProtection
 
 FIGHT_REPAIRS = 3
 """So many repairs without a minute's rest between them are a fight, not an accident."""
@@ -55,6 +55,7 @@ def find_problems(
         *_of_peers(peers, intent),
         *_of_rows(world, desired),
         *_of_others(world),
+        *_of_protection(world, intent),
         *_of_gateway(intent, world),
     )
 
@@ -231,9 +232,43 @@ def _of_others(world: World) -> Iterator[Problem]:
             reason="RouteShadowed",
             object=f"routes/{px.text(prefix)}",
             message=f"{shadow_text(shadows[prefix])}, so its traffic does not take our tunnels{others}",
-            hint="ncgd leaves what is not its own alone: remove that route when traffic should take the tunnels",
+            hint="ncgd leaves what is not its own alone, and leakProtection lets nothing out where it leads: remove "
+            "that route when traffic should take the tunnels",
             is_error=False,
         )
+
+
+def _of_protection(world: World, intent: Intent) -> Iterator[Problem]:
+    if intent.gateway.leak_protection == LeakProtection.OFF:
+        return
+    is_needed = bool(world.protection.learned or world.protection.memory)
+    if is_needed and (text := world.filter_reason or _failure("guard", world)):
+        yield Problem(
+            reason="GuardNotApplied",
+            object="nftables",
+            message=f"nothing but routes keeps traffic from leaving in cleartext: {text}",
+            hint="ncgd goes on trying; leakProtection: Off if that is as it should be",
+        )
+    if text := _failure("memory", world):
+        yield Problem(
+            reason="StateNotWritten",
+            object="state",
+            message=f"after a reboot, what was learned lately is not protected until the sessions are up: {text}",
+            hint="make room, or give ncgd another --state-dir; ncgd goes on trying",
+        )
+    if world.flaw is not None:
+        yield Problem(
+            reason=world.flaw.reason,
+            object="state",
+            message=world.flaw.message,
+            hint=world.flaw.hint,
+            is_error=False,
+        )
+
+
+def _failure(table: str, world: World) -> str:
+    retry = world.retries.get((table, ""))
+    return retry.text if retry else ""
 
 
 def shadow_text(row: ForeignRoute) -> str:

@@ -91,6 +91,19 @@ class Rib:
         if table := self.peers.get(peer):
             self.withdraw(peer, [prefix for prefix in table.stale if px.version(prefix) == version])
 
+    def is_silent(self, peer: str) -> bool:
+        """True when the peer has sent no path since its session came up."""
+        table = self.peers.get(peer)
+        return table is None or len(table.stale) == len(table.paths)
+
+    def sweep_taken_over(self, peer: str) -> None:
+        """Of what is stale, let go what another live peer carries: it is worth more than a peer that says nothing."""
+        if table := self.peers.get(peer):
+            live = [(other.accepted, other.stale) for other in self.peers.values() if other is not table]
+            self.withdraw(
+                peer, [p for p in table.stale if any(p in accepted and p not in stale for accepted, stale in live)]
+            )
+
     def forget(self, peer: str) -> None:
         """The peer is no longer configured: its paths go."""
         if table := self.peers.pop(peer, None):

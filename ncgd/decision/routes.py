@@ -5,7 +5,7 @@ blackhole; so losing a tunnel replaces one group, whatever the number of prefixe
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -74,8 +74,6 @@ class RouteTable:
         """Nothing desired; ``is_read`` is False until the kernel's rows were read once."""
         self.desired: dict[Prefix, int] = {}
         self.installed: dict[Prefix, int] = {}
-        self.backstops: set[Prefix] = set()
-        self.guarded: set[Prefix] = set()
         self.is_read = False
         self.failed: dict[Prefix, str] = {}
         self.shadows: Mapping[Prefix, ForeignRoute] = {}
@@ -90,30 +88,22 @@ class RouteTable:
         self._meddled: set[Prefix] = set()
         """Rows that somebody else has changed and that wait to be put right."""
 
-    def update(self, changed: Mapping[Prefix, Ranking | None], in_tunnel: frozenset[str]) -> None:
-        """Take over rankings that changed; prefixes learned through a tunnel get a backstop."""
-        known: dict[tuple[int, int], tuple[int, bool]] = {}
+    def update(self, changed: Mapping[Prefix, Ranking | None]) -> None:
+        """Take over rankings that changed."""
+        known: dict[tuple[int, int], int] = {}
         for prefix, ranking in changed.items():
             before = self.desired.pop(prefix, None)
             if before is not None:
                 self._users[before] -= 1
             if ranking is None:
-                self.guarded.discard(prefix)
                 continue
             version = px.version(prefix)
-            found = known.get((id(ranking), version))  # rankings are few and shared: hashing each would cost
-            if found is None:
-                group = group_id(ranking, version)
-                is_guarded = any(peer in in_tunnel for tier in ranking for peer in tier)
-                found = known[id(ranking), version] = (group, is_guarded)
+            group = known.get((id(ranking), version))  # rankings are few and shared: hashing each would cost
+            if group is None:
+                group = known[id(ranking), version] = group_id(ranking, version)
                 self._rankings[group] = (ranking, version)
-            group, is_guarded = found
             self.desired[prefix] = group
             self._users[group] += 1
-            if is_guarded:
-                self.guarded.add(prefix)
-            else:
-                self.guarded.discard(prefix)
         self._dirty.update(changed)
         self._adopted.difference_update(changed)
         for group in [group for group in self._rankings if not self._users[group]]:
@@ -123,9 +113,8 @@ class RouteTable:
         """The groups that the desired routes point at, as they should be now."""
         return {group: group_of(ranking, version, carriers) for group, (ranking, version) in self._rankings.items()}
 
-    def read(self, routes: Mapping[Prefix, int], backstops: Iterable[Prefix]) -> int:
+    def read(self, routes: Mapping[Prefix, int]) -> int:
         """Take over what the kernel holds; returns how many rows differ from what we believed (drift)."""
-        held = set(backstops)
         drift = 0
         if self.is_read:
             drift = sum(
@@ -134,28 +123,27 @@ class RouteTable:
                 if self.installed.get(prefix) != routes.get(prefix)
             )
         else:
-            self._adopted = set(routes) | held
-        self.installed, self.backstops, self.is_read = dict(routes), held, True
+            self._adopted = set(routes)
+        self.installed, self.is_read = dict(routes), True
         self._installed_in = Counter(self.installed.values())
-        self._dirty.update(self.desired, self.installed, held)
+        self._dirty.update(self.desired, self.installed)
         return drift
 
-    def meddled(self, routes: Mapping[Prefix, int | None], backstops: Mapping[Prefix, bool]) -> int:
+    def meddled(self, routes: Mapping[Prefix, int | None]) -> int:
         """Somebody else has changed these rows; returns how many differ from what we believed (drift)."""
         if not self.is_read:
             return 0
-        changed = {prefix for prefix, group in routes.items() if self.installed.get(prefix) != group}
-        lost = {prefix for prefix, guard in backstops.items() if (prefix in self.backstops) != guard}
-        self._hold({prefix: routes[prefix] for prefix in changed}, {prefix: backstops[prefix] for prefix in lost})
-        self._meddled |= changed | lost
-        return len(changed) + len(lost)
+        changed = {prefix: group for prefix, group in routes.items() if self.installed.get(prefix) != group}
+        self._hold(changed)
+        self._meddled |= changed.keys()
+        return len(changed)
 
     def repair(self) -> None:
         """Have what others changed put right with the next ``change``."""
         self._dirty |= self._meddled
         self._meddled = set()
 
-    def change(self, *, may_remove: bool, limit: int = 10_000) -> RouteChange:
+    def change(self, *, may_remove: bool, limit: int = 10_000) -> dict[Prefix, int | None]:
         """Take up to ``limit`` prefixes whose rows differ, to be programmed now (``has_more`` tells of the rest).
 
         With ``may_remove`` False, rows found at the start that nobody has spoken of yet stay as they are.
@@ -164,8 +152,7 @@ class RouteTable:
             self._dirty |= self._kept
             self._kept = set()
         routes: dict[Prefix, int | None] = {}
-        guards: dict[Prefix, bool] = {}
-        while self._dirty and len(routes) + len(guards) < limit:
+        while self._dirty and len(routes) < limit:
             prefix = self._dirty.pop()
             wanted = self.desired.get(prefix)
             if wanted is None and not may_remove and prefix in self._adopted:
@@ -173,11 +160,13 @@ class RouteTable:
                 continue
             if wanted != self.installed.get(prefix):
                 routes[prefix] = wanted
-            if (prefix in self.guarded) != (prefix in self.backstops):
-                guards[prefix] = prefix in self.guarded
-            if prefix not in routes and prefix not in guards:
+            else:
                 self.failed.pop(prefix, None)
-        return RouteChange(routes=routes, backstops=guards)
+        return routes
+
+    def is_leaving(self, prefix: Prefix) -> bool:
+        """True while a route is installed that nobody wants: what protects it goes after it."""
+        return prefix in self.installed and prefix not in self.desired
 
     @property
     def has_more(self) -> bool:
@@ -186,15 +175,12 @@ class RouteTable:
 
     def written(self, change: RouteChange, failed: Mapping[Prefix, str]) -> None:
         """Take over the outcome of programming ``change``; failures stay dirty."""
-        self._hold(
-            {prefix: group for prefix, group in change.routes.items() if prefix not in failed},
-            {prefix: guard for prefix, guard in change.backstops.items() if prefix not in failed},
-        )
+        self._hold({prefix: group for prefix, group in change.routes.items() if prefix not in failed})
         for prefix in change.routes.keys() | change.backstops.keys():
             self.failed.pop(prefix, None)
         self.failed.update(failed)
 
-    def _hold(self, routes: Mapping[Prefix, int | None], backstops: Mapping[Prefix, bool]) -> None:
+    def _hold(self, routes: Mapping[Prefix, int | None]) -> None:
         """The kernel holds these rows now."""
         for prefix, group in routes.items():
             before = self.installed.pop(prefix, None)
@@ -203,8 +189,6 @@ class RouteTable:
             if group is not None:
                 self.installed[prefix] = group
                 self._installed_in[group] += 1
-        for prefix, guard in backstops.items():
-            (self.backstops.add if guard else self.backstops.discard)(prefix)
 
     def retry_failed(self) -> None:
         """Try the failed rows again."""

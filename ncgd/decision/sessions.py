@@ -13,7 +13,7 @@ from ncgd.model.fib import LINK_PREFIX
 from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.reason import SessionReason
-from ncgd.model.spec import Intent, Liveness, Mode, Peer
+from ncgd.model.spec import Intent, Liveness, Mode, Peer, Policy
 
 PASSIVE_MED_STEP = 100
 """ActivePassive: a standby's MED lies at least this far above the one before it."""
@@ -213,6 +213,11 @@ def import_checks(intent: Intent, world: World) -> dict[str, tuple[ImportCheck, 
         )
         for name, peer in intent.peers.items()
     }
+
+
+def safe_check(intent: Intent, world: World) -> ImportCheck:
+    """What may be imported whatever a policy says: no network of ours, no martian, no tunnel's public address."""
+    return ImportCheck(Policy(allow_default_route=True), surroundings(intent, world), 0, "", in_tunnel=True)
 
 
 def surroundings(intent: Intent, world: World) -> Surroundings:

@@ -13,7 +13,7 @@ from ncgd.model import prefix as px
 from ncgd.model.bgp import SessionState
 from ncgd.model.ike import SaState
 from ncgd.model.reason import Refusal, TunnelReason
-from ncgd.model.report import Health, PeerReport, Problem, Report, TunnelReport
+from ncgd.model.report import Health, LeakReport, PeerReport, Problem, Report, TunnelReport
 from ncgd.model.spec import Intent, Peer
 
 ESTABLISHED = "established"
@@ -46,8 +46,21 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
         routes_installed=len(world.routes.installed),
         routes_desired=len(world.routes.desired),
         drift=world.drift,
+        leak=_leak(world, intent),
         problems=problems,
         held=dict(held),
+    )
+
+
+def _leak(world: World, intent: Intent) -> LeakReport:
+    protection = world.protection
+    waits_for = tuple(sorted(intent.peers.keys() - world.synced)) if protection.memory else ()
+    return LeakReport(
+        mode=str(intent.gateway.leak_protection),
+        guarded=len(protection.guard.held),
+        dropped=world.guard_drops,
+        remembered=len(protection.memory),
+        waits_for=waits_for,
     )
 
 

@@ -1,18 +1,20 @@
 """Everything that is known, as one value; ``fold`` says how events change it.
 
-Observed tables change by reading and by outcomes, never by intention. Two tables are different by size (``rib`` and
-``routes``): mutable objects inside the frozen World, edited by ``fold``.
+Observed tables change by reading and by outcomes, never by intention. Three tables are different by size (``rib``,
+``routes`` and ``protection``): mutable objects inside the frozen World, edited by ``fold``.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ncgd.decision.protection import Protection
 from ncgd.decision.retry import Retry
 from ncgd.decision.rib import Rib
 from ncgd.decision.routes import RouteTable
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session
 from ncgd.model.fib import Interface, Nexthop, NexthopGroup
+from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.probe import ProbeReport
 from ncgd.model.spec import Intent
@@ -92,6 +94,15 @@ class World:
     ike_failures: Mapping[str, IkeFailure] = field(default_factory=dict)
     rib: Rib = field(default_factory=Rib)
     routes: RouteTable = field(default_factory=RouteTable)
+    protection: Protection = field(default_factory=Protection)
+    flaw: Flaw | None = None
+    """What was wrong with the file of remembered prefixes."""
+    filter_reason: str = ""
+    """Why nftables could not be read; empty once it could."""
+    guard_packets: int | None = None
+    """Where the guard's counter stood last; None until it was read."""
+    guard_drops: int = 0
+    """Packets that the guard has dropped, over the lives of its table that we have seen."""
     drift: int = 0
     """Rows of ours that somebody else changed or removed, since start."""
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.model.bgp import Attributes
+from ncgd.model.clamp import MssClamp
 from ncgd.model.delta import Outcome
 from ncgd.model.fib import ForeignRoute, Interface, Nexthop, NexthopGroup, RouteChange
+from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.prefix import Prefix
 from ncgd.model.probe import ProbeReport
@@ -217,6 +219,44 @@ class RoutesMeddled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixesRemembered:
+    """What an earlier ncgd has left on disk: prefixes that were learned through tunnels."""
+
+    prefixes: frozenset[Prefix]
+    flaw: Flaw | None = None
+    """Why nothing could be read, if so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardRead:
+    """The guard as nftables holds it; empty when one of its rules is missing."""
+
+    prefixes: frozenset[Prefix]
+    interfaces: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardCounted:
+    """Packets that the guard has dropped, as its counter says; begins anew with the table."""
+
+    packets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClampsRead:
+    """The MSS clamps that are in force, by interface."""
+
+    clamps: Mapping[str, MssClamp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterUnreadable:
+    """nftables cannot be read; ``reason`` names what is missing and what to do."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbesRead:
     """What the probe says of every tunnel that is probed."""
 
@@ -273,6 +313,11 @@ Event = (
     | NexthopsRead
     | RoutesRead
     | RoutesMeddled
+    | PrefixesRemembered
+    | GuardRead
+    | GuardCounted
+    | ClampsRead
+    | FilterUnreadable
     | ProbesRead
     | TableWritten
     | RoutesWritten

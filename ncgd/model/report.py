@@ -71,6 +71,21 @@ class PeerReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeakReport:
+    """Leak protection. Counts of prefixes and packets."""
+
+    mode: str
+    guarded: int = 0
+    """Prefixes in the nftables guard."""
+    dropped: int = 0
+    """Packets that the guard has kept from leaving in cleartext."""
+    remembered: int = 0
+    """Prefixes protected since an earlier run, that no peer has spoken of yet."""
+    waits_for: tuple[str, ...] = ()
+    """Peers whose whole table is missing: until they have sent it, nothing remembered is let go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The whole picture after a pass."""
 
@@ -87,6 +102,7 @@ class Report:
     routes_installed: int = 0
     routes_desired: int = 0
     drift: int = 0
+    leak: LeakReport
     problems: tuple[Problem, ...] = ()
     held: dict[str, str] = field(default_factory=dict)
     """Tables that are not written yet, and what they wait for."""

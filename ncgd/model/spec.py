@@ -28,6 +28,13 @@ class DataplaneChoice(StrEnum):
     USERSPACE = "userspace"
 
 
+class LeakProtection(StrEnum):
+    """Whether what was learned through tunnels is kept from leaving any other way."""
+
+    STRICT = "Strict"
+    OFF = "Off"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRef:
     """A resource: kind, namespace, name. Prints as ``OverlayVPNTunnel/kube-system/tunnel-1``."""
@@ -169,6 +176,7 @@ class Gateway:
     dataplane: DataplaneChoice = DataplaneChoice.AUTO
     mode: Mode = Mode.ACTIVE_ACTIVE
     liveness: Liveness = Liveness()
+    leak_protection: LeakProtection = LeakProtection.STRICT
     created: str | None = None
     """``metadata.creationTimestamp`` (RFC 3339), if the source knows it."""
     generation: int = 0

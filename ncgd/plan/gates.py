@@ -15,8 +15,14 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return "the capability probe has not finished"
     if table == "processes":
         return None
+    if table == "memory":
+        return None if world.protection.disk.is_read else "the remembered prefixes have not been read yet"
     if world.interfaces is None or world.nexthops is None or not world.routes.is_read:
         return "the kernel's tables have not been read yet"
+    if table == "backstops":
+        return None
+    if table == "guard" and not world.protection.guard.is_read:
+        return world.filter_reason or "nftables has not been read yet"
     strangers = world.speaker.neighbors - world.intent.peers.keys()
     if table == "neighbors" and strangers and not world.intent.is_complete:
         return f"session {min(strangers)} runs, and its resource cannot be read"

@@ -10,14 +10,19 @@ BOTTOM_UP = (
     "addresses",
     "nexthops",
     "routes",
+    "guard",
     "clamps",
     "credentials",
     "connections",
     "sas",
     "probes",
     "neighbors",
+    "memory",
 )
 """Rows of a table need rows of the tables before it. Failover (nexthops) waits for no other program."""
+
+BESIDE = frozenset({"guard", "memory"})
+"""Written in one step each, additions and removals together, and waited for by nobody."""
 
 WITHDRAWN_FIRST = "neighbors"
 """A peer is told that a prefix is gone before the way to it goes."""

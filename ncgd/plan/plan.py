@@ -10,8 +10,8 @@ from ncgd.decision.world import MEDDLED, World
 from ncgd.model.delta import Delta, diff
 from ncgd.model.fib import RouteChange
 from ncgd.model.spec import Intent
-from ncgd.plan.gates import closed, may_remove_routes
-from ncgd.plan.order import BOTTOM_UP, WITHDRAWN_FIRST
+from ncgd.plan.gates import closed, may_remove_routes, unsettled
+from ncgd.plan.order import BESIDE, BOTTOM_UP, WITHDRAWN_FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Plan:
 
     steps: tuple[Step | RouteStep, ...] = ()
     held: Mapping[str, str] = field(default_factory=dict)
+    has_more: bool = False
+    """There is more to write than one pass takes."""
 
 
 def make_plan(world: World, desired: Desired) -> Plan:
@@ -46,7 +48,7 @@ def make_plan(world: World, desired: Desired) -> Plan:
             held[table] = reason
         elif table == "sas":
             deltas[table] = plan_sas(world, desired)
-        elif table != "routes":
+        elif table != "routes" and table not in BESIDE:
             deltas[table] = _due(table, diff(desired.tables[table], observed(table, world)), world)
     intent = world.intent or Intent(is_complete=False)
     if not intent.is_complete or desired.dataplane.mode is None:
@@ -55,18 +57,17 @@ def make_plan(world: World, desired: Desired) -> Plan:
     withdrawn = deltas.get(WITHDRAWN_FIRST, Delta())
     if withdrawn.remove:
         steps.append(Step(WITHDRAWN_FIRST, Delta(remove=withdrawn.remove)))
-    change = RouteChange(routes={}, backstops={})
-    if "routes" not in held:
-        retry = world.retries.get(("routes", ""))
-        if retry is None or retry.due <= world.now:
-            world.routes.retry_failed()
-        repair = world.retries.get(MEDDLED)
-        if repair is None or repair.due <= world.now:
-            world.routes.repair()
-        change = world.routes.change(may_remove=intent.is_complete and may_remove_routes(world))
+    may_remove = intent.is_complete and may_remove_routes(world)
+    if may_remove:
+        world.protection.forget()
+    change = _plan_routes(world, desired, held, may_remove=may_remove)
+    deltas |= _plan_protection(world, desired, held)
     for table in BOTTOM_UP:
         if table == "routes" and change:
             steps.append(RouteStep(change))
+        elif table in BESIDE:
+            if delta := deltas.pop(table, None):
+                steps.append(Step(table, delta))
         elif table in deltas and deltas[table].set:
             steps.append(Step(table, Delta(set=deltas[table].set)))
     steps.extend(
@@ -74,7 +75,57 @@ def make_plan(world: World, desired: Desired) -> Plan:
         for table in reversed(BOTTOM_UP)
         if table != WITHDRAWN_FIRST and table in deltas and deltas[table].remove
     )
-    return Plan(steps=tuple(steps), held=held)
+    return Plan(steps=tuple(steps), held=held, has_more=_has_more(world, desired, held))
+
+
+def _plan_routes(world: World, desired: Desired, held: Mapping[str, str], *, may_remove: bool) -> RouteChange:
+    """Routes once the picture is complete; backstops before, since they hurt nothing that has a route."""
+    if _may_try("routes", world):
+        world.routes.retry_failed()
+        world.protection.backstops.retry()
+    repair = world.retries.get(MEDDLED)
+    if repair is None or repair.due <= world.now:
+        world.routes.repair()
+        world.protection.backstops.repair()
+    routes = {} if "routes" in held else world.routes.change(may_remove=may_remove)
+    if closed("backstops", world, desired):
+        return RouteChange(routes=routes, backstops={})
+    return RouteChange(routes=routes, backstops=world.protection.change_backstops(world.routes.is_leaving, routes))
+
+
+def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) -> dict[str, Delta[object, object]]:
+    """What to change in the guard and in the file of remembered prefixes."""
+    protection, intent = world.protection, world.intent
+    deltas: dict[str, Delta[object, object]] = {}
+    if "guard" not in held and _may_try("guard", world):
+        protection.guard.retry()
+        # A userspace tunnel's interface is known only once its charon has answered.
+        is_known = intent is not None and intent.is_complete and desired.dataplane.mode is not None
+        deltas["guard"] = protection.change_guard(
+            frozenset(map(str, desired.tables["links"])),
+            world.routes.is_leaving,
+            may_close=is_known and unsettled(world, desired) is None,
+        )
+    if "memory" not in held and _may_try("memory", world):
+        protection.disk.retry()
+        deltas["memory"] = protection.change_disk(world.now)
+    return deltas
+
+
+def _may_try(table: str, world: World) -> bool:
+    """False while what failed a moment ago waits for its back-off."""
+    retry = world.retries.get((table, ""))
+    return retry is None or retry.due <= world.now
+
+
+def _has_more(world: World, desired: Desired, held: Mapping[str, str]) -> bool:
+    protection = world.protection
+    return (
+        ("routes" not in held and world.routes.has_more)
+        or (protection.backstops.is_due and not closed("backstops", world, desired))
+        or ("guard" not in held and protection.guard.is_due and _may_try("guard", world))
+        or bool(protection.unjudged)
+    )
 
 
 def _without_unexplained(table: str, delta: Delta[object, object], intent: Intent) -> Delta[object, object]:

@@ -261,6 +261,13 @@ class GatewaySpec(_Part):
         _about(f"How tunnels share the load. Default {default_of(Gateway, 'mode')}: all usable tunnels carry traffic."),
     ] = None
     liveness: Annotated[LivenessSpec | None, _about("For every tunnel; a tunnel may say otherwise.")] = None
+    leak_protection: Annotated[
+        Literal["Strict", "Off"] | None,
+        _about(
+            f"Default {default_of(Gateway, 'leak_protection')}: what was learned through a tunnel leaves by a tunnel or"
+            " not at all, also while tunnels are down and after a reboot. Off lets it take whatever route is left."
+        ),
+    ] = None
 
 
 class Condition(_Part):

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 from ncgd.decision.desired import Desired, desired_state
 from ncgd.decision.fold import fold
+from ncgd.decision.protection import FORGET_SECONDS, SAVE_SECONDS
 from ncgd.decision.status import report
 from ncgd.decision.world import World
 from ncgd.model import event as ev
@@ -18,6 +19,7 @@ from ncgd.model import prefix as px
 from ncgd.model.bgp import Attributes, Neighbor, Origin
 from ncgd.model.delta import Outcome
 from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup
+from ncgd.model.flaw import Flaw
 from ncgd.model.ike import Connection, Repair, SaState, StaleSa, TunnelSa
 from ncgd.model.prefix import Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
@@ -81,6 +83,12 @@ class Site:
         self.nexthops: dict[int, Nexthop | NexthopGroup] = {}
         self.routes: dict[Prefix, int] = {}
         self.backstops: set[Prefix] = set()
+        self.guard: set[Prefix | str] = set()
+        """Prefixes that leave only by the interfaces that are also in it."""
+        self.disk: set[Prefix] = set()
+        self.flaw: Flaw | None = None
+        self.failing: dict[str, str] = {}
+        """Why writes of a table fail, while they do."""
         self.connections: dict[object, Connection] = {}
         self.sas: dict[str, TunnelSa] = {}
         self.unreachable: set[str] = set()
@@ -107,7 +115,24 @@ class Site:
             ev.InterfacesRead(interfaces=dict(self.interfaces)),
             ev.NexthopsRead(nexthops=dict(self.nexthops)),
             ev.RoutesRead(routes=dict(self.routes), backstops=frozenset(self.backstops)),
+            ev.PrefixesRemembered(prefixes=frozenset(self.disk), flaw=self.flaw),
+            self.guard_as_it_is(),
         )
+
+    def guard_as_it_is(self) -> ev.GuardRead:
+        """What a reading of nftables shows."""
+        interfaces = frozenset(row for row in self.guard if isinstance(row, str))
+        return ev.GuardRead(
+            prefixes=frozenset(row for row in self.guard if not isinstance(row, str)), interfaces=interfaces
+        )
+
+    def reboot(self, intent: Intent) -> None:
+        """The machine starts anew: nothing is left but the disk."""
+        for name in [name for name in self.interfaces if name != "eth0"]:
+            del self.interfaces[name]
+        for table in (self.nexthops, self.routes, self.backstops, self.guard, self.sas, self.neighbors):
+            table.clear()
+        self.start(intent)
 
     def charon_answers(self) -> None:
         """VICI comes up, with the SAs that are there."""
@@ -151,6 +176,21 @@ class Site:
                 return
         raise AssertionError(f"still busy: {self.plans[-1]}")
 
+    def after(self, seconds: float) -> None:
+        """Time passes, with a heartbeat at its end."""
+        self.now += seconds
+        self.settle()
+
+    def saved(self) -> set[Prefix]:
+        """What is on disk once there was time to write it."""
+        for seconds in (2 * SAVE_SECONDS, FORGET_SECONDS, 2 * SAVE_SECONDS):
+            self.after(seconds)
+        return self.disk
+
+    def protects(self, prefix: Prefix) -> tuple[bool, bool]:
+        """Whether there are backstop and guard."""
+        return prefix in self.backstops, prefix in self.guard
+
     def one_pass(self) -> Plan:
         """One turn of the loop."""
         self.now += 0.01
@@ -183,6 +223,10 @@ class Site:
 
     def _write(self, step: Step) -> None:
         rows, removed = step.delta.set, step.delta.remove
+        if why := self.failing.get(step.table):
+            outcome = Outcome(dict.fromkeys((*rows, *removed), why))
+            self._tell(ev.TableWritten(table=step.table, set=rows, removed=removed, outcome=outcome, begun=self.now))
+            return
         getattr(self, f"_write_{step.table}", lambda *_: None)(rows, removed)
         written = ev.TableWritten(table=step.table, begun=self.now, set=rows, removed=removed, outcome=Outcome())
         self._tell(written)
@@ -281,6 +325,18 @@ class Site:
                 for prefix, path in self.sent.get(name, {}).items():
                     self._tell(ev.PathsLearned(peer=name, attributes=path, prefixes=(prefix,)))
                 self._tell(ev.EndOfRib(peer=name, version=4))
+
+    def _write_guard(self, rows: Mapping[Prefix | str, None], removed: frozenset[Prefix | str]) -> None:
+        assert not [row for row in removed & self.routes.keys() if row not in self.world.routes.desired], (
+            "the guard goes before the route"
+        )
+        assert "lo" not in removed or not self.guard - removed, "tunnels are closed while prefixes are guarded"
+        self.guard |= rows.keys()
+        self.guard -= removed
+
+    def _write_memory(self, rows: Mapping[Prefix, None], removed: frozenset[Prefix]) -> None:
+        self.disk |= rows.keys()
+        self.disk -= removed
 
     def _program(self, step: RouteStep) -> None:
         for prefix, group in step.change.routes.items():

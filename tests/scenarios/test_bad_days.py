@@ -4,12 +4,13 @@ from dataclasses import replace
 
 from ncgd.decision.retry import LONGEST_SECONDS, Retry, again
 from ncgd.model import event as ev
+from ncgd.model import prefix as px
 from ncgd.model.bgp import SessionState
 from ncgd.model.ike import IkeFailure, SaState, TunnelSa
 from ncgd.model.report import Health
 from ncgd.model.spec import DataplaneChoice, Intent
 from ncgd.plan.plan import Step
-from tests.scenarios.site import CAPABLE, VPC, Site, ha_vpn, healthy_site, peer, tunnel
+from tests.scenarios.site import CAPABLE, VPC, Site, attributes, ha_vpn, healthy_site, peer, tunnel
 
 
 def test_a_thousand_failures_later_the_next_attempt_is_still_due_soon() -> None:
@@ -128,6 +129,7 @@ def test_stale_paths_of_a_peer_without_end_of_rib_go_in_time() -> None:
     site = healthy_site()
     for name in ("peer-1", "peer-2"):
         site.tell(ev.SessionDown(peer=name, reason="reset"), ev.SessionUp(peer=name))
+        site.tell(ev.PathsLearned(peer=name, attributes=attributes(), prefixes=(px.parse("10.200.0.0/16"),)))
     site.settle()
     assert VPC in site.routes
     site.now += 61

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from ncgd.drivers.kernel.tables import Kernel
-from ncgd.drivers.nftables.tables import MssClampTable
+from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.errors import DriverError
 from ncgd.model.clamp import MssClamp
 from ncgd.model.delta import Delta, Outcome

@@ -1,8 +1,9 @@
 """The MSS clamps as a table of ours."""
 
-from ncgd.drivers.nftables import render
-from ncgd.drivers.nftables.transport import nft
-from ncgd.errors import Rejected
+import json
+
+from ncgd.drivers.nftables import clamps_json as render
+from ncgd.drivers.nftables.transport import Nft
 from ncgd.model.clamp import MssClamp
 from ncgd.model.delta import Delta, Outcome
 
@@ -10,19 +11,15 @@ from ncgd.model.delta import Delta, Outcome
 class MssClampTable:
     """OwnedTable of MSS clamps, by interface; the whole of table ``inet ncgd``."""
 
-    def __init__(self) -> None:
+    def __init__(self, nft: Nft | None = None) -> None:
+        self._nft = nft or Nft()
         self._rows: dict[str, MssClamp] | None = None
         """What the table holds; None until it is read, and after a write whose outcome is unknown."""
 
     async def read(self) -> dict[str, MssClamp]:
         """The clamps that are in force. Raises DriverError."""
-        try:
-            listing = await nft("list", "table", render.FAMILY, render.TABLE)
-        except Rejected as error:
-            if "No such file" not in str(error):
-                raise
-            return {}
-        return render.clamps(listing)
+        listing = await self._nft.listed(render.TABLE)
+        return render.clamps(json.loads(listing)) if listing else {}
 
     async def write(self, delta: Delta[str, MssClamp]) -> Outcome[str]:
         """Replace the table with what it holds after ``delta``, in one transaction: all or nothing.
@@ -32,6 +29,6 @@ class MssClampTable:
         rows = await self.read() if self._rows is None else self._rows
         self._rows = None
         rows = {name: clamp for name, clamp in (rows | dict(delta.set)).items() if name not in delta.remove}
-        await nft("-f", "-", document=render.table(rows.values()))
+        await self._nft.run("-j", "-f", "-", text=json.dumps(render.table(rows.values())).encode())
         self._rows = rows
         return Outcome()

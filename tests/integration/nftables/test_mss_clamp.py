@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from ncgd.drivers.nftables.tables import MssClampTable
+from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.errors import Unavailable
 from ncgd.model.clamp import MssClamp
 from ncgd.model.delta import Delta

@@ -1,0 +1,252 @@
+"""No leak: which prefixes may leave through a tunnel only, and the rows in three places that see to it (DESIGN §5).
+
+- ``backstops``: ``unreachable`` routes, for the moment in which the kernel has lost a route.
+- ``guard``: nftables, for what some other route or rule would carry out of another interface.
+- ``disk``: a file, so that the next ncgd has both before any session is up, though the kernel was started anew.
+
+A prefix is protected from the moment a path through a tunnel is accepted until live peers have withdrawn it. What an
+earlier ncgd protected (``memory``) stays so until every peer has sent its whole table without it. Mutable, like the
+RIB, and for its reason.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
+from itertools import islice
+
+from ncgd.decision.rib import Ranking
+from ncgd.model import prefix as px
+from ncgd.model.delta import Delta
+from ncgd.model.prefix import Prefix
+
+AT_ONCE = 10_000
+"""Prefixes that a pass takes up: some milliseconds of work."""
+SAVE_SECONDS = 1.0
+"""The file is written that often at most, and less often when it is long."""
+SAVE_SECONDS_EACH = 2e-5
+DEFAULT_ROUTES = frozenset((px.make(4, 0, 0), px.make(6, 0, 0)))
+"""Never in the guard: it would stop all that more specific routes rightly send elsewhere, ESP among it."""
+LOOPBACK = "lo"
+"""What stays on this machine does not leave it."""
+FORGET_SECONDS = 30.0
+"""How long a prefix that needs no protection any more may stay in the file: most come back."""
+
+
+class Rows:
+    """The protected prefixes that one place holds, and those that may have to change there."""
+
+    def __init__(self) -> None:
+        """``is_read`` is False until what an earlier ncgd has left there is known."""
+        self.held: set[Prefix] = set()
+        self.is_read = False
+        self.is_writing = False
+        self._dirty: set[Prefix] = set()
+        self._failed: set[Prefix] = set()
+        self._meddled: set[Prefix] = set()
+
+    @property
+    def is_due(self) -> bool:
+        """True while prefixes wait to be looked at."""
+        return bool(self._dirty) and self.is_read and not self.is_writing
+
+    def touch(self, prefixes: Iterable[Prefix]) -> None:
+        """Look at these again."""
+        self._dirty.update(prefixes)
+
+    def read(self, held: Iterable[Prefix]) -> None:
+        """Take over what is there."""
+        found = set(held)
+        self._dirty |= found ^ self.held
+        self.held, self.is_read = found, True
+
+    def meddled(self, rows: Mapping[Prefix, bool]) -> int:
+        """Somebody else has added (True) or removed these; returns how many that is news of (drift)."""
+        if not self.is_read:
+            return 0
+        changed = {prefix for prefix, is_there in rows.items() if (prefix in self.held) != is_there}
+        self.held ^= changed
+        self._meddled |= changed
+        return len(changed)
+
+    def repair(self) -> None:
+        """Look again at what others changed."""
+        self._dirty |= self._meddled
+        self._meddled = set()
+
+    def take(self, limit: int | None) -> set[Prefix]:
+        """Up to ``limit`` prefixes to look at; they count as looked at."""
+        if limit is None or len(self._dirty) <= limit:
+            taken, self._dirty = self._dirty, set()
+        else:
+            taken = set(islice(self._dirty, limit))
+            self._dirty -= taken
+        return taken
+
+    def written(self, added: Set[Prefix], removed: Set[Prefix], failed: Iterable[Prefix]) -> None:
+        """Take over the outcome of a write; what failed waits for ``retry``."""
+        missed = set(failed)
+        self.held |= added - missed
+        self.held -= removed - missed
+        self._failed = (self._failed - added - removed) | missed
+        self.is_writing = False
+
+    def retry(self) -> None:
+        """Look again at what failed."""
+        self._dirty |= self._failed
+        self._failed = set()
+
+
+class Protection:
+    """Which prefixes are protected, why, and where."""
+
+    def __init__(self) -> None:
+        """Nothing is protected, and nothing is known of what an earlier ncgd did."""
+        self.learned: set[Prefix] = set()
+        """A path through a tunnel is accepted, perhaps of a session that is down."""
+        self.mixed: set[Prefix] = set()
+        """Those of them that a peer without a tunnel carries too: they may leave by other interfaces."""
+        self.memory: set[Prefix] = set()
+        """Protected by an earlier ncgd; no peer has spoken of them since."""
+        self.remembered: set[Prefix] = set()
+        """Those of them that the import policy would accept now."""
+        self.backstops = Rows()
+        self.guard = Rows()
+        self.disk = Rows()
+        self.interfaces: frozenset[str] = frozenset()
+        """The interfaces that the guard lets pass, as it is."""
+        self._in_tunnel: frozenset[str] = frozenset()
+        self._judged_by: Hashable = None
+        self.unjudged: set[Prefix] = set()
+        """Those of them that have not been held against the import policy yet."""
+        self._look_at_disk = 0.0
+        self._may_forget: float | None = None
+
+    def update(self, changed: Mapping[Prefix, Ranking | None]) -> None:
+        """Take over rankings that changed."""
+        moved = self._place(changed)
+        if self.memory:
+            spoken = self.memory & changed.keys()
+            self.memory -= spoken
+            self.remembered -= spoken
+            self.unjudged -= spoken
+            moved |= spoken
+        self._touch(moved)
+
+    def protect(self, in_tunnel: frozenset[str], best: Mapping[Prefix, Ranking]) -> None:
+        """What these peers send is to be protected, from now on and as far as it is known."""
+        if in_tunnel != self._in_tunnel:
+            self._in_tunnel = in_tunnel
+            self._touch(self._place(best))
+
+    def remember(self, prefixes: Iterable[Prefix], best: Mapping[Prefix, Ranking]) -> None:
+        """An earlier ncgd has protected these."""
+        fresh = {prefix for prefix in prefixes if prefix not in best}
+        self.memory |= fresh
+        self.disk.touch(fresh)
+        self._judged_by = None
+
+    def judge(self, is_acceptable: Callable[[Prefix], bool], key: Hashable) -> None:
+        """Go on finding out what of ``memory`` would be accepted now; ``key`` tells one policy from another."""
+        if key != self._judged_by:
+            self._judged_by, self.unjudged = key, set(self.memory)
+        chunk = set(islice(self.unjudged, AT_ONCE))
+        self.unjudged -= chunk
+        good = {prefix for prefix in chunk if is_acceptable(prefix)}
+        self.remembered |= good
+        self.remembered -= chunk - good
+        self.backstops.touch(chunk)
+        self.guard.touch(chunk)
+
+    def forget(self) -> None:
+        """All that has to be protected has been told: nothing is remembered any more."""
+        if self.memory:
+            self._touch(self.memory)
+            self.memory, self.remembered, self.unjudged = set(), set(), set()
+
+    def uninstalled(self, prefixes: Iterable[Prefix]) -> None:
+        """Routes are gone, so what protected them may go too."""
+        chunk = set(prefixes)
+        self.backstops.touch(chunk)
+        self.guard.touch(chunk)
+
+    def change_backstops(
+        self, is_leaving: Callable[[Prefix], bool], routes: Mapping[Prefix, int | None]
+    ) -> dict[Prefix, bool]:
+        """Backstops to install (True) and to remove; one stays while its route does, which may go with ``routes``."""
+        if not self.backstops.is_due:
+            return {}
+        chunk = self.backstops.take(AT_ONCE)
+        wanted = chunk & self.learned | chunk & self.remembered
+        held = self.backstops.held
+        change = dict.fromkeys(wanted - held, True)
+        for prefix in (chunk & held) - wanted:
+            if not is_leaving(prefix) or routes.get(prefix, 0) is None:
+                change[prefix] = False
+        return change
+
+    def change_guard(
+        self, interfaces: frozenset[str], is_leaving: Callable[[Prefix], bool], *, may_close: bool
+    ) -> Delta[object, object]:
+        """What to change in the guard: prefixes that may leave by these interfaces only. It goes after their routes.
+
+        With ``may_close`` False an interface that is let pass stays so: its tunnel may only not be known yet.
+        """
+        if self.guard.is_writing or not self.guard.is_read:
+            return Delta()
+        chunk = self.guard.take(AT_ONCE)
+        wanted = (chunk & self.learned | chunk & self.remembered) - self.mixed - DEFAULT_ROUTES
+        held = self.guard.held
+        remove = [prefix for prefix in (chunk & held) - wanted if not is_leaving(prefix)]
+        passing = interfaces | {LOOPBACK} if self.learned or self.remembered or held else frozenset[str]()
+        closed = self.interfaces - passing if may_close else frozenset()
+        added: list[object] = [*(wanted - held), *(passing - self.interfaces)]
+        delta: Delta[object, object] = Delta(set=dict.fromkeys(added), remove=frozenset((*remove, *closed)))
+        self.guard.is_writing = bool(delta)
+        return delta
+
+    def change_disk(self, now: float) -> Delta[object, object]:
+        """What to change in the file: soon for what is new, when it is worth it for what is gone."""
+        if not self.disk.is_due or now < self._look_at_disk:
+            return Delta()
+        chunk, held = self.disk.take(None), self.disk.held
+        self._look_at_disk = now + SAVE_SECONDS + SAVE_SECONDS_EACH * len(held)
+        wanted = chunk & self.learned | chunk & self.memory
+        add, remove = wanted - held, (chunk & held) - wanted
+        if remove and self._may_forget is None:
+            self._may_forget = now + FORGET_SECONDS
+        if not add and (self._may_forget is None or now < self._may_forget):
+            self.disk.touch(remove)
+            return Delta()
+        self._may_forget = None
+        self.disk.is_writing = True
+        return Delta(set=dict.fromkeys(add), remove=frozenset(remove))
+
+    def _place(self, rankings: Mapping[Prefix, Ranking | None]) -> set[Prefix]:
+        """Into ``learned`` and ``mixed``, or out of them; returns those that moved."""
+        groups: dict[int, tuple[Ranking | None, list[Prefix]]] = {}
+        for prefix, ranking in rankings.items():  # rankings are few and shared: hashing each would cost
+            group = groups.get(id(ranking))
+            if group is None:
+                group = groups[id(ranking)] = (ranking, [])
+            group[1].append(prefix)
+        moved: set[Prefix] = set()
+        for ranking, prefixes in groups.values():
+            peers = {peer for tier in ranking or () for peer in tier}
+            is_learned = bool(peers & self._in_tunnel)
+            is_mixed = is_learned and not peers <= self._in_tunnel
+            moved |= _put(self.learned, prefixes, is_in=is_learned)
+            moved |= _put(self.mixed, prefixes, is_in=is_mixed)
+        return moved
+
+    def _touch(self, prefixes: Iterable[Prefix]) -> None:
+        for rows in (self.backstops, self.guard, self.disk):
+            rows.touch(prefixes)
+
+
+def _put(where: set[Prefix], prefixes: Iterable[Prefix], *, is_in: bool) -> set[Prefix]:
+    """Have the prefixes in a set, or not; returns those for which that is new."""
+    if is_in:
+        moved = set(prefixes) - where
+        where |= moved
+    else:
+        moved = where.intersection(prefixes)
+        where -= moved
+    return moved

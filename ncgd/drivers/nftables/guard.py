@@ -1,0 +1,63 @@
+"""The guard as a table of ours: prefixes that may leave by our tunnels only."""
+
+import asyncio
+import re
+
+from ncgd.drivers.nftables import guard_text
+from ncgd.drivers.nftables.transport import Nft
+from ncgd.model import prefix as px
+from ncgd.model.delta import Delta, Outcome
+from ncgd.model.event import GuardRead
+from ncgd.model.prefix import Prefix
+
+_NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
+"""Interface names that mean themselves in a text for nft."""
+_REHASH_SECONDS = 2.0
+"""While the kernel makes a set's hash table larger, a listing leaves elements out: until then two must agree."""
+
+
+class GuardTable:
+    """OwnedTable of prefixes, and of the names of the interfaces that they may leave by; table ``inet ncgd_guard``."""
+
+    def __init__(self, nft: Nft) -> None:
+        self._nft = nft
+        self._lock = asyncio.Lock()
+        self._written = -_REHASH_SECONDS
+        self._interfaces: frozenset[str] = frozenset()
+        self._lengths: guard_text.Lengths = frozenset()
+
+    async def read(self) -> GuardRead:
+        """What is in force; no interfaces when a rule is missing. Raises DriverError."""
+        async with self._lock:
+            guard = await self._list()
+            while asyncio.get_running_loop().time() < self._written + _REHASH_SECONDS:
+                before, guard = guard, await self._list()
+                if guard == before:
+                    break
+            self._interfaces, self._lengths = guard.interfaces, guard.lengths
+            return GuardRead(prefixes=guard.prefixes, interfaces=guard.interfaces)
+
+    async def _list(self) -> guard_text.Guard:
+        listing = await self._nft.listed(guard_text.TABLE)
+        return guard_text.Guard() if listing is None else await asyncio.to_thread(guard_text.parse, listing)
+
+    async def write(self, delta: Delta[Prefix | str, None]) -> Outcome[Prefix | str]:
+        """Edit the table in one transaction, all or nothing; without any interface left it is removed.
+
+        Raises Unavailable without nft, Rejected without CAP_NET_ADMIN or when the kernel lacks nf_tables, TimedOut.
+        """
+        async with self._lock:
+            add = [Prefix(key) for key in delta.set if isinstance(key, int)]
+            remove = [Prefix(key) for key in delta.remove if isinstance(key, int)]
+            named = {key for key in delta.set if isinstance(key, str)}
+            strange = {name for name in named if not _NAME.fullmatch(name)}
+            interfaces = (self._interfaces | named) - delta.remove - strange
+            lengths = self._lengths | {(px.version(prefix), px.length(prefix)) for prefix in add}
+            if interfaces:
+                text = await asyncio.to_thread(guard_text.edit, lengths, interfaces, add, remove)
+            else:
+                text, lengths = guard_text.REMOVAL, frozenset()
+            await self._nft.run("-f", "-", text=text)
+            self._written = asyncio.get_running_loop().time()
+            self._interfaces, self._lengths = interfaces, lengths
+            return Outcome(dict.fromkeys(strange, "the guard lets no interface of such a name pass"))

@@ -1,0 +1,1 @@
+"""What ncgd remembers on disk. See README.md."""
