@@ -13,8 +13,6 @@ from ncgd.model.spec import Intent, LeakProtection, Policy, PrefixRule
 from tests.scenarios.site import VPC, ha_vpn, healthy_site, tunnel
 
 OTHER = px.parse("10.200.0.0/16")
-PASSING = {"lo", "ncg-tunnel-1", "ncg-tunnel-2"}
-PLAIN = {"local_ip": IPv4Address("192.168.100.2"), "peer_ip": IPv4Address("192.168.100.9"), "tunnel": None}
 
 
 def test_after_a_reboot_all_is_protected_before_any_program_answers() -> None:
