@@ -1,6 +1,6 @@
 """What stands between ExaBGP's pipe and ncgd: ``python -I -S bridge.py SOCKET``, started by ExaBGP.
 
-ExaBGP blocks when nobody reads its pipe, and with it every keepalive; ncgd comes and goes. So this small process
+ExaBGP has to be read from at all times, and ncgd comes and goes. So this small process
 always reads, keeps the Adj-RIB-In of each session, and gives ncgd at the unix socket the whole state and then every
 change, in order. README.md describes the lines. Imports nothing but the standard library, and little of that.
 """

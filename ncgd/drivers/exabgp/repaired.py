@@ -8,6 +8,7 @@ nothing of ncgd, so that a running speaker does not depend on an ncgd that is be
 import binascii
 import contextlib
 import importlib
+import os
 import socket
 import sys
 import time
@@ -24,6 +25,12 @@ RETRY_SECONDS = 1.0
 
 RECEIVE_BYTES = 16 << 10
 """The kernel doubles it: 6 000 prefixes. Over 50 ms of round trip still as fast as ExaBGP reads."""
+
+UNREAD_BYTES = 16 << 20
+"""More than this unread, and the bridge counts as hung: thirty full tables of 100 000 prefixes."""
+
+BEHIND_MILLISECONDS = 10
+"""How long the loop may sleep while a pipe is full."""
 
 IDLE_MILLISECONDS = 200
 """How long the loop may sleep while every session is established; input of any kind wakes it up."""
@@ -52,8 +59,8 @@ def repair() -> None:
     _forget_errors()
     _withdraw_at_once()
     _say_goodbye()
-    _outlive_bridge()
     _sleep_when_idle()
+    _never_wait_for_bridge()
     _debug_nothing()
     _leave_prefixes_packed()
 
@@ -174,18 +181,61 @@ def _say_goodbye() -> None:
     remove = _replace(_of("exabgp.reactor.peer").Peer, "remove", deconfigure)
 
 
-def _outlive_bridge() -> None:
-    """One write to a bridge that has just died stops all sessions, for good. The next bridge asks for all anyway."""
+class Unread:
+    """What a bridge has not read yet. Its pipe never blocks us; a bridge that never reads again is killed."""
+
+    def __init__(self, child: Any) -> None:
+        self.child = child
+        self._pipe = child.stdin.fileno()
+        self._waiting = bytearray()
+        os.set_blocking(self._pipe, False)
+
+    def add(self, line: bytes) -> None:
+        """Hand it on, or keep it until the pipe takes more."""
+        self._waiting += line
+        self.push()
+        if len(self._waiting) > UNREAD_BYTES:
+            self._waiting.clear()
+            self.child.kill()
+
+    def push(self) -> bool:
+        """Hand on what the pipe takes; True when something is left."""
+        while self._waiting:
+            try:
+                del self._waiting[: os.write(self._pipe, self._waiting)]
+            except BlockingIOError:
+                return True
+            except OSError:  # it has died; the next one asks for everything
+                self._waiting.clear()
+        return False
+
+
+def _never_wait_for_bridge() -> None:
+    """A write to a bridge that does not read blocks, and with it every keepalive, until all sessions have expired.
+
+    And one to a bridge that has just died stops all sessions, for good. Now what is not read waits here, and when that
+    is too much, the bridge is killed: ExaBGP starts another, and each new bridge asks for all tables again.
+    """
+    pipes: dict[str, Unread] = {}
 
     def write(self: Any, process: str, line: str | None, _neighbor: object = None) -> bool:
         child = self._process.get(process)
         if child is not None and line is not None:
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.write(f"{line}\n".encode("ascii"))
-                child.stdin.flush()
+            pipe = pipes.get(process)
+            if pipe is None or pipe.child is not child:
+                pipe = pipes[process] = Unread(child)
+            pipe.add(f"{line}\n".encode("ascii"))
         return True
 
+    def wait_and_push(self: Any, milliseconds: int) -> Iterator[int]:
+        for pipe in pipes.values():
+            if pipe.push():
+                milliseconds = min(milliseconds, BEHIND_MILLISECONDS)
+        found: Iterator[int] = wait(self, milliseconds)
+        return found
+
     _replace(_of("exabgp.reactor.api.processes").Processes, "write", write)
+    wait = _replace(_of("exabgp.reactor.loop").Reactor, "_wait_for_io", wait_and_push)
 
 
 def _sleep_when_idle() -> None:

@@ -56,6 +56,12 @@ class Bird:
         """True when the session is established."""
         return "Established" in self.session()
 
+    def is_sending(self) -> bool:
+        """True while something that it has sent was not taken."""
+        return any(
+            line.split()[1] != "0" for line in self._space.run("ss", "-Htn", "state", "established").splitlines()
+        )
+
     def learned(self) -> dict[str, int]:
         """MED by prefix of what we advertise."""
         found: dict[str, int] = {}

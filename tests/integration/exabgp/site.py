@@ -115,7 +115,13 @@ class Site:
 
     def bridge_pid(self) -> int:
         """The bridge is ExaBGP's only child."""
-        return int(Path(f"/proc/{self.speaker_pid}/task/{self.speaker_pid}/children").read_text().split()[0])
+        return self.bridges()[0]
+
+    def bridges(self) -> list[int]:
+        """ExaBGP's children, the oldest first; none while a dead one is being replaced."""
+        return [
+            int(pid) for pid in Path(f"/proc/{self.speaker_pid}/task/{self.speaker_pid}/children").read_text().split()
+        ]
 
     def start_speaker(self) -> None:
         """Start ExaBGP as the supervisor would."""
