@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ncgd.lab import gateway
-from ncgd.lab.topology import inside, namespace
+from ncgd.lab.topology import POD, inside, namespace
 from tests.integration.netns import until
 
 TUNNELS = "overlay-vpn-tunnels.yaml"
@@ -129,11 +129,12 @@ def links() -> dict[str, dict[str, Any]]:
 
 
 class Flow:
-    """A ping from the pod to an address of the VM, a hundred a second."""
+    """A ping between the pod and an address of the VM, a hundred a second; the pod begins unless told otherwise."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, is_back: bool = False) -> None:
         self.address = address
-        argv = inside("pod", "ping", "-n", "-i", "0.01", address)
+        way = ("vm", "ping", "-I", address, POD) if is_back else ("pod", "ping", address)
+        argv = inside(*way, "-n", "-i", "0.01")
         self._ping = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def stop(self) -> int:
@@ -149,10 +150,10 @@ class Flow:
 
 
 @contextmanager
-def flowing(*addresses: str) -> Iterator[dict[str, int]]:
-    """Pings to these addresses while the block runs; afterwards the dict holds how many each has lost."""
+def flowing(*addresses: str, is_back: bool = False) -> Iterator[dict[str, int]]:
+    """Pings to (or from) these addresses while the block runs; afterwards the dict holds how many each has lost."""
     lost: dict[str, int] = {}
-    flows = [Flow(address) for address in addresses]
+    flows = [Flow(address, is_back=is_back) for address in addresses]
     try:
         yield lost
     finally:
