@@ -31,10 +31,9 @@ if sys.argv[1] == "serve":
     while data := connection.recv(65536):
         connection.sendall(data)
 else:
-    import time
     stream = socket.create_connection((sys.argv[2], 7777), 10)
     stream.settimeout(20)
-    sent = 0
+    sent, pace = 0, threading.Event()
     print("connected", flush=True)
     threading.Thread(target=sys.stdin.read).start()
     while threading.active_count() > 1:
@@ -43,7 +42,7 @@ else:
         got = 0
         while got < 1000:
             got += len(stream.recv(65536))
-        time.sleep(0.005)
+        pace.wait(0.005)
     print(sent, flush=True)
 """
 
