@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ncgd.decision import rib as rib_module
 from ncgd.decision.policy import ImportCheck
+from ncgd.decision.renewal import renewing, without
 from ncgd.decision.routes import Carriers, blackholes, nexthop_id
 from ncgd.decision.sessions import (
     carriers,
@@ -35,6 +36,8 @@ class Desired:
     carriers: Carriers = field(default_factory=Carriers)
     lost: frozenset[str] = frozenset()
     """Peers from which the others take over the return path."""
+    renewing: str | None = None
+    """The tunnel that carries nothing, though it could, because its SAs are being renewed."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
 
 
@@ -44,6 +47,8 @@ def desired_state(world: World) -> Desired:
     dataplane = choose_dataplane(intent.gateway, world)
     tunnels = plan_tunnels(intent, world, dataplane.mode) if dataplane.mode else {}
     able = carriers(intent, world, tunnels)
+    renewed = renewing(intent, world, tunnels, able)
+    able = without(able, renewed, intent)
     lost = lost_peers(intent, world, able)
     _decide_paths(intent, world)
     tables: dict[str, Rows] = {
@@ -58,7 +63,7 @@ def desired_state(world: World) -> Desired:
         "probes": dict(plan_probes(intent, world, tunnels).items()),
         "neighbors": dict(plan_neighbors(intent, world, tunnels, lost).items()),
     }
-    return Desired(dataplane=dataplane, tunnels=tunnels, carriers=able, lost=lost, tables=tables)
+    return Desired(dataplane=dataplane, tunnels=tunnels, carriers=able, lost=lost, renewing=renewed, tables=tables)
 
 
 def _decide_paths(intent: Intent, world: World) -> None:

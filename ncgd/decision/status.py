@@ -89,12 +89,16 @@ def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) ->
     elif sa is not None and sa.state != SaState.DOWN:
         status = CONNECTING
     members = [peer for peer in intent.peers.values() if peer.tunnel == plan.tunnel.name]
-    is_usable = passes and any(peer.name in desired.carriers.trusted for peer in members)
+    is_renewed = passes and plan.tunnel.name == desired.renewing
+    is_usable = is_renewed or (passes and any(peer.name in desired.carriers.trusted for peer in members))
     probe = world.probes.get(plan.tunnel.name)
     if passes and probe and not probe.vitality.may_carry:
         reason, message = TunnelReason.PATH_DEAD, pulse_text(probe) + repair_text(plan.tunnel.name, world)
+    elif is_renewed:
+        reason = TunnelReason.RENEWING
+        message = "its traffic goes through other tunnels while its SAs are renewed"
     elif passes and is_usable:
-        message = f"SA installed, interface up; {watch_text(plan, intent, world)}"
+        message = f"{message}; {watch_text(plan, intent, world)}"
     elif passes and not is_usable:
         reason = TunnelReason.NO_SESSION
         message = "SA installed, but no BGP session forwards through it" if members else "no peer names this tunnel"

@@ -219,6 +219,20 @@ def _has_session(plan: TunnelPlan, world: World) -> bool:
     )
 
 
+def is_orphan(plan: TunnelPlan, world: World) -> bool:
+    """Whether the tunnel's SAs are those of an IKE daemon that is dead: the kernel encrypts on, and nobody rekeys."""
+    since = (world.esp or {}).get(plan.connection.if_id or 0)
+    charon, sa = world.charons.get(plan.charon.name), world.sa(plan.tunnel.name)
+    if since is None or charon is None or not charon.is_read or (sa is not None and sa.state == SaState.INSTALLED):
+        return False
+    return since < charon.since
+
+
+def _has_lost_its_esp(plan: TunnelPlan, world: World) -> bool:
+    """A charon that ends in good order takes its SAs along before it is seen to be gone."""
+    return plan.connection.if_id is not None and world.esp is not None and plan.connection.if_id not in world.esp
+
+
 def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, str]:
     """Whether packets can pass this tunnel (SA installed, interface ready), the reason, and a sentence."""
     if plan.obstacle:
@@ -237,8 +251,12 @@ def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, st
         )
     if not observed.is_up:
         return False, TunnelReason.INTERFACE_DOWN, f"interface {observed.name} is administratively down"
-    if (charon is None or not charon.is_read) and _has_session(plan, world):
+    if _has_lost_its_esp(plan, world):
+        sa = None if sa is None or sa.state == SaState.INSTALLED else sa
+    elif (charon is None or not charon.is_read) and _has_session(plan, world):
         return True, TunnelReason.USABLE, "its BGP session is up; the IKE daemon has not told its SAs yet"
+    if is_orphan(plan, world):
+        return True, TunnelReason.USABLE, "its SAs carry on in the kernel without their IKE daemon until renewed"
     if sa is not None and sa.state == SaState.INSTALLED:
         return True, TunnelReason.USABLE, "SA installed, interface up"
     failure = world.ike_failures.get(plan.tunnel.name)

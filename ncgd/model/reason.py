@@ -34,6 +34,7 @@ class TunnelReason(StrEnum):
     """Why a tunnel is, or is not, carrying traffic."""
 
     USABLE = "Usable"
+    RENEWING = "Renewing"
     NO_DATAPLANE = "NoDataplane"
     NO_CHARON = "CharonDown"
     NO_INTERFACE = "InterfaceMissing"
