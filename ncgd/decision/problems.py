@@ -27,6 +27,7 @@ _TUNNEL_HINTS: dict[str, str] = {
     TunnelReason.ADDRESS_IN_USE: "free the address, or change localTunnelIP here and on the Cloud Router",
     TunnelReason.PATH_DEAD: "IKE is up, but nothing comes back: ESP is dropped, or the path is broken; "
     "ncgd has moved the traffic, goes on probing, and tries a new IKE SA now and then",
+    TunnelReason.UPLINK_DOWN: "bring the link up, or the address back; ncgd then returns by itself",
     TunnelReason.NO_BIND_ADDRESS: "give the interface an address, or set bindAddress",
 }
 _IKE_HINTS: dict[str, str] = {

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from ncgd.decision.desired import Desired
 from ncgd.decision.problems import find_problems
 from ncgd.decision.sas import repair_text
-from ncgd.decision.sessions import advertised_meds, exported, passing, pulse_text, session_reason, watch_text
+from ncgd.decision.sessions import advertised_meds, doubt, exported, passing, session_reason, watch_text
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -91,9 +91,9 @@ def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) ->
     members = [peer for peer in intent.peers.values() if peer.tunnel == plan.tunnel.name]
     is_renewed = passes and plan.tunnel.name == desired.renewing
     is_usable = is_renewed or (passes and any(peer.name in desired.carriers.trusted for peer in members))
-    probe = world.probes.get(plan.tunnel.name)
-    if passes and probe and not probe.vitality.may_carry:
-        reason, message = TunnelReason.PATH_DEAD, pulse_text(probe) + repair_text(plan.tunnel.name, world)
+    if passes and (doubted := doubt(plan, world)):
+        reason, message = doubted
+        message += repair_text(plan.tunnel.name, world)
     elif is_renewed:
         reason = TunnelReason.RENEWING
         message = "its traffic goes through other tunnels while its SAs are renewed"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Address, ip_interface
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 from ncgd.decision.mtu import payload_bytes
 from ncgd.decision.routes import stable_number
@@ -231,6 +231,27 @@ def is_orphan(plan: TunnelPlan, world: World) -> bool:
 def _has_lost_its_esp(plan: TunnelPlan, world: World) -> bool:
     """A charon that ends in good order takes its SAs along before it is seen to be gone."""
     return plan.connection.if_id is not None and world.esp is not None and plan.connection.if_id not in world.esp
+
+
+def lost_uplink(plan: TunnelPlan, world: World) -> str:
+    """What is wrong with the way out that a tunnel's SA uses, for people; empty while nothing is.
+
+    A link without carrier, or an address that was taken away, is told by the kernel at once; the probe needs longer.
+    """
+    sa = world.sa(plan.tunnel.name)
+    if sa is None or not sa.local_address or world.interfaces is None:
+        return ""
+    address = ip_address(sa.local_address)
+    holders = [
+        interface
+        for interface in world.interfaces.values()
+        if any(ip_interface(text).ip == address for text in interface.addresses)
+    ]
+    if any(interface.is_up for interface in holders):
+        return ""
+    if holders:
+        return f"its uplink {holders[0].name} is down or has no carrier"
+    return f"its address {address} is on no interface any more"
 
 
 def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, str]:

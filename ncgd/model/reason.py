@@ -45,6 +45,7 @@ class TunnelReason(StrEnum):
     SA_DOWN = "SaDown"
     NO_SESSION = "NoSession"
     PATH_DEAD = "DataPathDead"
+    UPLINK_DOWN = "UplinkDown"
 
 
 class SessionReason(StrEnum):
