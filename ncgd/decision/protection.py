@@ -47,6 +47,11 @@ class Rows:
         """True while prefixes wait to be looked at."""
         return bool(self._dirty) and self.is_read and not self.is_writing
 
+    @property
+    def is_settled(self) -> bool:
+        """True when what should be there is there, but for what failed."""
+        return self.is_read and not self.is_writing and not self._dirty
+
     def touch(self, prefixes: Iterable[Prefix]) -> None:
         """Look at these again."""
         self._dirty.update(prefixes)

@@ -33,6 +33,27 @@ def test_after_a_reboot_all_is_protected_before_any_program_answers() -> None:
     assert site.report().leak.remembered == 0
 
 
+def test_after_a_reboot_nothing_is_forwarded_before_all_is_protected() -> None:
+    many = [px.make(4, (10 << 24) + (1 << 22) + (number << 8), 24) for number in range(25_000)]
+    site = healthy_site()
+    site.disk |= set(many)
+    site.reboot(site.intent)
+    while not (is_on := "net.ipv4.ip_forward" in site.world.written.get("sysctls", {})):
+        site.one_pass()
+    assert is_on
+    assert site.guard >= site.disk
+    assert site.backstops >= site.disk
+
+
+def test_without_nft_the_gateway_forwards_all_the_same() -> None:
+    site = healthy_site()
+    site.saved()
+    site.failing["guard"] = "cannot run nft"
+    site.reboot(site.intent)
+    site.settle()
+    assert "net.ipv4.ip_forward" in site.world.written["sysctls"]
+
+
 def test_what_is_remembered_goes_once_every_peer_has_spoken_and_not_before() -> None:
     site = healthy_site()
     site.peer_sends("peer-2", OTHER)
