@@ -5,14 +5,21 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from ncgd.decision.explain import explain
 from ncgd.decision.protection import SAVE_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.flaw import Flaw
 from ncgd.model.spec import Intent, LeakProtection, Policy, PrefixRule
-from tests.scenarios.site import VPC, ha_vpn, healthy_site, tunnel
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, tunnel
 
 OTHER = px.parse("10.200.0.0/16")
+
+
+def explained(site: Site) -> str:
+    """What ``ncgctl explain`` says of an address of the VPC."""
+    assert site.desired is not None
+    return "\n".join(explain("10.128.0.9", site.world, site.desired) or ())
 
 
 def test_after_a_reboot_all_is_protected_before_any_program_answers() -> None:
@@ -25,6 +32,8 @@ def test_after_a_reboot_all_is_protected_before_any_program_answers() -> None:
     assert not site.routes
     leak = site.report().leak
     assert (leak.guarded, leak.remembered, leak.waits_for) == (1, 1, ("peer-1", "peer-2"))
+    assert "waits for peer-1, peer-2" in explained(site)
+    assert "guarded: until then" in explained(site)
     site.charon_answers()
     site.speaker_answers()
     site.settle()
@@ -111,6 +120,7 @@ def test_what_would_be_refused_now_is_not_protected(refusing: Intent) -> None:
     site.reboot(refusing)
     site.settle()
     assert site.protects(VPC) == (False, False)
+    assert "not guarded: the import policy would refuse it now" in explained(site)
     assert site.disk == {VPC}, "refused perhaps by a mistake, which is mended in a minute"
     site.tell(ev.IntentRead(intent=ha_vpn()))
     site.settle()
