@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ncgd.decision import rib as rib_module
 from ncgd.decision.policy import ImportCheck
+from ncgd.decision.renewal import renewing, without
 from ncgd.decision.routes import Carriers, blackholes, nexthop_id
 from ncgd.decision.sessions import (
     carriers,
@@ -22,6 +23,7 @@ from ncgd.model.fib import Nexthop, NexthopGroup
 from ncgd.model.ike import DataplaneMode
 from ncgd.model.spec import Intent, LeakProtection, Mode
 
+IP_FORWARD = "net.ipv4.ip_forward"
 SPEAKER = "exabgp"
 """Name of the supervised BGP speaker."""
 
@@ -35,6 +37,8 @@ class Desired:
     carriers: Carriers = field(default_factory=Carriers)
     lost: frozenset[str] = frozenset()
     """Peers from which the others take over the return path."""
+    renewing: str | None = None
+    """The tunnel that carries nothing, though it could, because its SAs are being renewed."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
 
 
@@ -44,11 +48,13 @@ def desired_state(world: World) -> Desired:
     dataplane = choose_dataplane(intent.gateway, world)
     tunnels = plan_tunnels(intent, world, dataplane.mode) if dataplane.mode else {}
     able = carriers(intent, world, tunnels)
+    renewed = renewing(intent, world, tunnels, able)
+    able = without(able, renewed, intent)
     lost = lost_peers(intent, world, able)
     _decide_paths(intent, world)
     tables: dict[str, Rows] = {
         "processes": _processes(tunnels, dataplane.mode, world),
-        "sysctls": _sysctls(tunnels, intent),
+        "sysctls": _sysctls(tunnels, intent, world),
         "links": {plan.link.name: plan.link for plan in tunnels.values() if plan.link},
         "addresses": {key: row for plan in tunnels.values() for key, row in plan.addresses.items()},
         "clamps": {plan.clamp.interface: plan.clamp for plan in tunnels.values() if plan.clamp},
@@ -58,7 +64,7 @@ def desired_state(world: World) -> Desired:
         "probes": dict(plan_probes(intent, world, tunnels).items()),
         "neighbors": dict(plan_neighbors(intent, world, tunnels, lost).items()),
     }
-    return Desired(dataplane=dataplane, tunnels=tunnels, carriers=able, lost=lost, tables=tables)
+    return Desired(dataplane=dataplane, tunnels=tunnels, carriers=able, lost=lost, renewing=renewed, tables=tables)
 
 
 def _decide_paths(intent: Intent, world: World) -> None:
@@ -106,21 +112,30 @@ def _has_to_end(charon: str, world: World) -> bool:
     return charon in world.lost_tuns and process is not None and process.is_running
 
 
-def _sysctls(tunnels: Mapping[str, TunnelPlan], intent: Intent) -> Rows:
+def _sysctls(tunnels: Mapping[str, TunnelPlan], intent: Intent, world: World) -> Rows:
     """Forwarding, L4 multipath hashing, and loose reverse-path filters (kernel ip-sysctl)."""
-    rows: dict[object, object] = {
-        "net.ipv4.ip_forward": "1",
-        "net.ipv4.fib_multipath_hash_policy": "1",
-        "net.ipv4.nexthop_compat_mode": "0",
-    }
+    rows: dict[object, object] = {"net.ipv4.fib_multipath_hash_policy": "1", "net.ipv4.nexthop_compat_mode": "0"}
+    if _may_forward(world):
+        rows[IP_FORWARD] = "1"
     if any(peer.peer_ip.version == 6 for peer in intent.peers.values()):
-        rows |= {"net.ipv6.conf.all.forwarding": "1", "net.ipv6.fib_multipath_hash_policy": "1"}
+        rows["net.ipv6.fib_multipath_hash_policy"] = "1"
+        if _may_forward(world):
+            rows["net.ipv6.conf.all.forwarding"] = "1"
     for plan in tunnels.values():
         if plan.interface:
             base = f"net.ipv4.conf.{plan.interface}"
             # The answer may come back through the other tunnel; strict filters would drop it.
             rows |= {f"{base}.rp_filter": "2", f"{base}.accept_redirects": "0", f"{base}.send_redirects": "0"}
     return rows
+
+
+def _may_forward(world: World) -> bool:
+    """False until, after a start, all that is known to need it is protected. What does not work holds up nothing."""
+    if IP_FORWARD in world.written.get("sysctls", {}):
+        return True
+    protection = world.protection
+    is_guarded = protection.guard.is_settled or bool(world.filter_reason) or ("guard", "") in world.retries
+    return protection.disk.is_read and protection.backstops.is_settled and not protection.unjudged and is_guarded
 
 
 def _nexthops(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], able: Carriers) -> Rows:

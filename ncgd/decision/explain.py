@@ -87,7 +87,9 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
     if prefix is None:
         refused = _longest_known(asked, world)
         lines = [f"{px.text(asked)}: no route; no accepted path covers it"]
-        return lines if refused is None else [*lines, *_paths(refused, world)]
+        if refused is not None:
+            lines += _paths(refused, world)
+        return [*lines, *_remembered(asked, world)]
     lines = [px.text(prefix)] if prefix == asked else [f"{px.text(asked)} is covered by {px.text(prefix)}"]
     lines += _paths(prefix, world)
     ranking = world.rib.best.get(prefix)
@@ -102,6 +104,8 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
             lines.append(f"  dropped: none of them is usable now; a blackhole keeps it from leaking (group {group})")
     if shadow := world.routes.shadows.get(prefix):
         lines.append(f"  NOT used: {shadow_text(shadow)}")
+    if prefix in world.protection.guard.held:
+        lines.append("  guarded: it leaves by a tunnel or not at all")
     if world.routes.installed.get(prefix) == world.routes.desired.get(prefix):
         lines.append("  installed in the kernel")
     elif prefix in world.routes.failed:
@@ -109,6 +113,20 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
     else:
         lines.append("  not installed yet")
     return lines
+
+
+def _remembered(asked: Prefix, world: World) -> list[str]:
+    """What an earlier run has left to say of a prefix that no peer has spoken of."""
+    protection = world.protection
+    prefix = _covering(asked, lambda prefix: prefix in protection.memory)
+    if prefix is None:
+        return []
+    peers = world.intent.peers.keys() if world.intent else set[str]()
+    waits = ", ".join(sorted(peers - world.synced)) or "its resources"
+    line = f"  {px.text(prefix)} was learned through a tunnel before ncgd started; waits for {waits} to send all it has"
+    if prefix in protection.remembered:
+        return [line, "  guarded: until then it leaves by a tunnel or not at all"]
+    return [line, "  not guarded: the import policy would refuse it now"]
 
 
 def _paths(prefix: Prefix, world: World) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
+from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.decision.retry import REPAIR_PAUSES, Retry, again
 from ncgd.decision.world import MEDDLED, SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
@@ -45,6 +46,9 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return replace(world, processes={**world.processes, event.name: view}, lost_tuns=lost)
         case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():
             return _fold_ike(world, event)
+        case ev.EspRead(if_ids=if_ids):
+            before, since = world.esp or {}, 0.0 if world.esp is None else now
+            return replace(world, esp={if_id: before.get(if_id, since) for if_id in if_ids})
         case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.RoutesMeddled() | ev.ProbesRead():
             return _fold_kernel(world, event)
         case (
@@ -99,7 +103,11 @@ def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
         for tunnel, failure in world.ike_failures.items()
         if tunnel not in installed or ("sas", tunnel) in retries or ("sas", Repair(tunnel=tunnel)) in retries
     }
-    return replace(world, retries=retries, ike_failures=failures)
+    # What charon tells of is its own: see tunnels.is_orphan.
+    connections = world.written.get("connections", {}).values()
+    own = {row.if_id for row in connections if isinstance(row, Connection) and row.tunnel in installed}
+    esp = None if world.esp is None else {if_id: world.now if if_id in own else at for if_id, at in world.esp.items()}
+    return replace(world, retries=retries, ike_failures=failures, esp=esp)
 
 
 def _fold_kernel(
@@ -195,6 +203,8 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
             rows[key] = row
         else:
             rows.pop(key, None)
+    if table == "neighbors" and asked:
+        world = replace(world, told=world.now)
     if table == "nexthops" and len(failed) < len(asked):
         retries.pop(("routes", ""), None)
     world = replace(world, written={**world.written, table: rows}, retries=retries)
@@ -255,7 +265,7 @@ def next_wakeup(world: World) -> float | None:
     """When the next pass is due though nothing happens (the loop's clock), or None."""
     due = [retry.due for retry in world.retries.values()]
     due += [session.graceful_until for session in world.sessions.values() if session.graceful_until is not None]
-    due.append(world.started + SETTLE_SECONDS)
+    due += [world.started + SETTLE_SECONDS, world.told + DRAIN_SECONDS]
     return min((moment for moment in due if moment > world.now), default=None)
 
 

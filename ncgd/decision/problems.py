@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from ncgd.decision.desired import SPEAKER, Desired
 from ncgd.decision.observed import observed
 from ncgd.decision.sessions import passing
+from ncgd.decision.tunnels import is_orphan
 from ncgd.decision.world import MEDDLED, World
 from ncgd.model import prefix as px
 from ncgd.model.fib import METRIC, ForeignRoute
@@ -26,6 +27,7 @@ _TUNNEL_HINTS: dict[str, str] = {
     TunnelReason.ADDRESS_IN_USE: "free the address, or change localTunnelIP here and on the Cloud Router",
     TunnelReason.PATH_DEAD: "IKE is up, but nothing comes back: ESP is dropped, or the path is broken; "
     "ncgd has moved the traffic, goes on probing, and tries a new IKE SA now and then",
+    TunnelReason.UPLINK_DOWN: "bring the link up, or the address back; ncgd then returns by itself",
     TunnelReason.NO_BIND_ADDRESS: "give the interface an address, or set bindAddress",
 }
 _IKE_HINTS: dict[str, str] = {
@@ -142,8 +144,18 @@ def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], silent: set[str
 
 
 def _of_changes(world: World, desired: Desired) -> Iterator[Problem]:
-    """Tunnels that carry traffic on an older configuration, because the new one does not come up."""
+    """Tunnels that carry traffic on SAs that their IKE daemon does not know, or on an older configuration.
+
+    The latter only when the new one does not come up.
+    """
     for name, plan in desired.tunnels.items():
+        if is_orphan(plan, world):
+            yield Problem(
+                reason="SaOrphaned",
+                object=str(plan.tunnel.ref),
+                message="the kernel carries on with SAs of an IKE daemon that has died, without rekeying",
+                hint="ncgd renews them, one tunnel after the other, while another one carries the traffic",
+            )
         sa, failure = world.sa(name), world.ike_failures.get(name)
         if sa and failure and sa.state == SaState.INSTALLED and sa.digest != plan.connection.digest:
             yield Problem(

@@ -1,6 +1,7 @@
 """SAs: when to initiate, when to terminate. Initiation is ours alone; charon heals what it can by itself."""
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.renewal import is_drained
 from ncgd.decision.sessions import vitality
 from ncgd.decision.world import World
 from ncgd.model.delta import Delta
@@ -15,10 +16,11 @@ def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
     """Initiate what should be up and is not; terminate what is no longer wanted.
 
     An SA made from an older configuration (another digest) is replaced make before break: the new one is initiated
-    beside it, and the old one is terminated once the new one is installed.
+    beside it, and the old one is terminated once the new one is installed. What carries traffic is emptied before.
     """
     initiate: dict[object, object] = {}
     terminate: set[object] = set()
+    not_yet = _not_yet(world, desired)
     for name, plan in desired.tunnels.items():
         sa = world.sa(name)
         charon = world.charons.get(plan.charon.name)
@@ -30,7 +32,7 @@ def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
             continue
         if plan.interface not in (world.interfaces or {}) and plan.connection.if_id is not None:
             continue
-        if _is_due(name, plan.connection, sa, world):
+        if _is_due(name, plan.connection, sa, world) and name not in not_yet:
             initiate[name] = plan.connection
         elif sa is not None and _needs_repair(sa, plan.connection, world):
             initiate[Repair(tunnel=name)] = plan.connection
@@ -45,6 +47,15 @@ def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
                 }
     waiting = {key for (table, key), retry in world.retries.items() if table == "sas" and retry.due > world.now}
     return Delta(set=initiate, remove=frozenset(terminate - waiting))
+
+
+def _not_yet(world: World, desired: Desired) -> set[str | None]:
+    """While a tunnel is renewed, the others that carry wait for their turn, and it waits until it is empty."""
+    if desired.renewing is None:
+        return set()
+    peers = world.intent.peers if world.intent else {}
+    carrying = {peers[name].tunnel for name in desired.carriers.trusted}
+    return carrying if is_drained(world, desired.tables) else carrying | {desired.renewing}
 
 
 def _is_due(name: str, connection: Connection, sa: TunnelSa | None, world: World) -> bool:

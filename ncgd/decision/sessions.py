@@ -5,14 +5,14 @@ from ipaddress import IPv4Address, ip_interface
 
 from ncgd.decision.policy import ImportCheck, Surroundings, may_export
 from ncgd.decision.routes import Carriers
-from ncgd.decision.tunnels import TunnelPlan, tunnel_state
+from ncgd.decision.tunnels import TunnelPlan, lost_uplink, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
 from ncgd.model.bgp import Advertisement, Neighbor, SessionState
 from ncgd.model.fib import LINK_PREFIX
 from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
-from ncgd.model.reason import SessionReason
+from ncgd.model.reason import SessionReason, TunnelReason
 from ncgd.model.spec import Intent, Liveness, Mode, Peer, Policy
 
 PASSIVE_MED_STEP = 100
@@ -123,14 +123,22 @@ def carriers(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) ->
     for name, peer in intent.peers.items():
         if not is_forwarding(peer, world):
             continue
-        if peer.tunnel:
-            tunnel = tunnels.get(peer.tunnel)
-            passes = tunnel is not None and tunnel_state(tunnel, world)[0]
-        else:
-            passes = link_to(peer.peer_ip, world) is not None
-        if passes:
-            (trusted if vitality(peer.tunnel, world).may_carry else doubtful).add(name)
+        if not peer.tunnel:
+            if link_to(peer.peer_ip, world) is not None:
+                trusted.add(name)
+            continue
+        tunnel = tunnels.get(peer.tunnel)
+        if tunnel is not None and tunnel_state(tunnel, world)[0]:
+            (doubtful if doubt(tunnel, world) else trusted).add(name)
     return Carriers(frozenset(trusted), frozenset(doubtful))
+
+
+def doubt(plan: TunnelPlan, world: World) -> tuple[TunnelReason, str] | None:
+    """Why a tunnel whose SA is installed is not to be trusted with traffic, or None."""
+    if uplink := lost_uplink(plan, world):
+        return TunnelReason.UPLINK_DOWN, uplink
+    probe = world.probes.get(plan.tunnel.name)
+    return (TunnelReason.PATH_DEAD, pulse_text(probe)) if probe and not probe.vitality.may_carry else None
 
 
 def vitality(tunnel: str | None, world: World) -> Vitality:

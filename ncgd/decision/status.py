@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from ncgd.decision.desired import Desired
 from ncgd.decision.problems import find_problems
 from ncgd.decision.sas import repair_text
-from ncgd.decision.sessions import advertised_meds, exported, passing, pulse_text, session_reason, watch_text
+from ncgd.decision.sessions import advertised_meds, doubt, exported, passing, session_reason, watch_text
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -89,12 +89,16 @@ def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) ->
     elif sa is not None and sa.state != SaState.DOWN:
         status = CONNECTING
     members = [peer for peer in intent.peers.values() if peer.tunnel == plan.tunnel.name]
-    is_usable = passes and any(peer.name in desired.carriers.trusted for peer in members)
-    probe = world.probes.get(plan.tunnel.name)
-    if passes and probe and not probe.vitality.may_carry:
-        reason, message = TunnelReason.PATH_DEAD, pulse_text(probe) + repair_text(plan.tunnel.name, world)
+    is_renewed = passes and plan.tunnel.name == desired.renewing
+    is_usable = is_renewed or (passes and any(peer.name in desired.carriers.trusted for peer in members))
+    if passes and (doubted := doubt(plan, world)):
+        reason, message = doubted
+        message += repair_text(plan.tunnel.name, world)
+    elif is_renewed:
+        reason = TunnelReason.RENEWING
+        message = "its traffic goes through other tunnels while its SAs are renewed"
     elif passes and is_usable:
-        message = f"SA installed, interface up; {watch_text(plan, intent, world)}"
+        message = f"{message}; {watch_text(plan, intent, world)}"
     elif passes and not is_usable:
         reason = TunnelReason.NO_SESSION
         message = "SA installed, but no BGP session forwards through it" if members else "no peer names this tunnel"
@@ -143,7 +147,6 @@ def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) 
     refused = Counter(str(refusal) for refusal in table.refused.values()) if table else Counter[str]()
     is_up = session.state == SessionState.ESTABLISHED
     is_configured = peer.name in desired.tables["neighbors"]
-    received, accepted = table.live_counts if table else (0, 0)
     kept_too_many = table is not None and len(table.accepted) > table.limit
     return PeerReport(
         ref=peer.ref,
@@ -153,8 +156,8 @@ def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) 
         tunnel=peer.tunnel or "",
         peer_ip=str(peer.peer_ip),
         peer_asn=peer.peer_asn,
-        received=received,
-        accepted=accepted,
+        received=len(table.paths) - len(table.stale) if table else 0,
+        accepted=len(table.accepted) - len(table.accepted & table.stale) if table else 0,
         refused=dict(refused),
         advertised=tuple((px.text(prefix), med) for prefix in exported(intent, peer)) if is_up else (),
         uptime_seconds=max(0, int(world.now - session.since)) if is_up else 0,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Address, ip_interface
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 from ncgd.decision.mtu import payload_bytes
 from ncgd.decision.routes import stable_number
@@ -219,6 +219,41 @@ def _has_session(plan: TunnelPlan, world: World) -> bool:
     )
 
 
+def is_orphan(plan: TunnelPlan, world: World) -> bool:
+    """Whether the tunnel's SAs are those of an IKE daemon that is dead: the kernel encrypts on, and nobody rekeys."""
+    since = (world.esp or {}).get(plan.connection.if_id or 0)
+    charon, sa = world.charons.get(plan.charon.name), world.sa(plan.tunnel.name)
+    if since is None or charon is None or not charon.is_read or (sa is not None and sa.state == SaState.INSTALLED):
+        return False
+    return since < charon.since
+
+
+def _has_lost_its_esp(plan: TunnelPlan, world: World) -> bool:
+    """A charon that ends in good order takes its SAs along before it is seen to be gone."""
+    return plan.connection.if_id is not None and world.esp is not None and plan.connection.if_id not in world.esp
+
+
+def lost_uplink(plan: TunnelPlan, world: World) -> str:
+    """What is wrong with the way out that a tunnel's SA uses, for people; empty while nothing is.
+
+    A link without carrier, or an address that was taken away, is told by the kernel at once; the probe needs longer.
+    """
+    sa = world.sa(plan.tunnel.name)
+    if sa is None or not sa.local_address or world.interfaces is None:
+        return ""
+    address = ip_address(sa.local_address)
+    holders = [
+        interface
+        for interface in world.interfaces.values()
+        if any(ip_interface(text).ip == address for text in interface.addresses)
+    ]
+    if any(interface.is_up for interface in holders):
+        return ""
+    if holders:
+        return f"its uplink {holders[0].name} is down or has no carrier"
+    return f"its address {address} is on no interface any more"
+
+
 def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, str]:
     """Whether packets can pass this tunnel (SA installed, interface ready), the reason, and a sentence."""
     if plan.obstacle:
@@ -237,8 +272,12 @@ def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, st
         )
     if not observed.is_up:
         return False, TunnelReason.INTERFACE_DOWN, f"interface {observed.name} is administratively down"
-    if (charon is None or not charon.is_read) and _has_session(plan, world):
+    if _has_lost_its_esp(plan, world):
+        sa = None if sa is None or sa.state == SaState.INSTALLED else sa
+    elif (charon is None or not charon.is_read) and _has_session(plan, world):
         return True, TunnelReason.USABLE, "its BGP session is up; the IKE daemon has not told its SAs yet"
+    if is_orphan(plan, world):
+        return True, TunnelReason.USABLE, "its SAs carry on in the kernel without their IKE daemon until renewed"
     if sa is not None and sa.state == SaState.INSTALLED:
         return True, TunnelReason.USABLE, "SA installed, interface up"
     failure = world.ike_failures.get(plan.tunnel.name)

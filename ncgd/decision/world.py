@@ -81,10 +81,17 @@ class World:
     lost_tuns: frozenset[str] = frozenset()
     """Charons whose TUN device somebody else has removed; they make another one only when they start."""
     speaker: SpeakerView = SpeakerView()
+    told: float = 0.0
+    """When a neighbour was last told something else (the loop's clock)."""
     sessions: Mapping[str, Session] = field(default_factory=dict)
     synced: frozenset[str] = frozenset()
     """Peers that have sent a whole table since we started: what they lack is gone, not unseen."""
     probes: Mapping[str, ProbeReport] = field(default_factory=dict)
+    esp: Mapping[int, float] | None = None
+    """``if_id`` that the kernel encrypts for, and when that began, or was last called its own by a charon.
+
+    By the loop's clock; 0 when it was there before we looked.
+    """
     interfaces: Mapping[str, Interface] | None = None
     nexthops: Mapping[int, Nexthop | NexthopGroup] | None = None
     written: Mapping[str, Rows] = field(default_factory=dict)

@@ -33,7 +33,7 @@ PACKAGES = {
     "procps": "sysctl",
     "tcpdump": "tcpdump",
 }
-_UNITS = {"bird2": "bird.service", "strongswan-charon": "strongswan-starter.service"}
+_UNITS = {"bird2": "bird.service", "strongswan-charon": "strongswan-starter.service", "frr": "frr.service"}
 _STAMP = VENV / ".installed-by-ncgd-lab"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -49,7 +49,7 @@ def ensure(say: Say, *, dev: bool = False) -> None:
         raise LabFailure(f"{CHECKOUT} is no checkout of ncgd", "run it from a checkout: git clone, cd, try again")
     missing = missing_packages()
     if missing:
-        _install_packages(missing, say)
+        install_packages(missing, say)
     _ensure_venv(say, dev=dev)
 
 
@@ -69,7 +69,8 @@ def _present(program: str) -> bool:
     return Path(program).exists() if program.startswith("/") else shutil.which(program) is not None
 
 
-def _install_packages(missing: list[str], say: Say) -> None:
+def install_packages(missing: list[str], say: Say) -> None:
+    """Install Debian packages by name; services that they bring stay off. Raises LabFailure."""
     names = " ".join(missing)
     if not shutil.which("apt-get"):
         hint = "install the programs that these Debian packages hold, then run this again"

@@ -191,6 +191,13 @@ class InterfacesRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EspRead:
+    """The ``if_id`` that the kernel holds an outbound policy with its SA for, whoever has put them there."""
+
+    if_ids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NexthopsRead:
     """All nexthop objects that carry our mark, by id."""
 
@@ -310,6 +317,7 @@ Event = (
     | AdjRibInRead
     | EndOfRib
     | InterfacesRead
+    | EspRead
     | NexthopsRead
     | RoutesRead
     | RoutesMeddled

@@ -104,6 +104,8 @@ class TunnelSa:
     """IKE SAs of the same tunnel beside the chosen one: older configuration or duplicates."""
     pending_ike_id: str = ""
     """A younger IKE SA that has no child yet: the attempt to replace the chosen one."""
+    local_address: str = ""
+    """Our end of the IKE SA and of its ESP, as charon uses it; empty when unknown."""
     cipher: str = ""
     """Negotiated ESP algorithm as charon names it, e.g. ``AES_GCM_16-256``."""
     encap: bool = False

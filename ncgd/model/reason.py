@@ -34,6 +34,7 @@ class TunnelReason(StrEnum):
     """Why a tunnel is, or is not, carrying traffic."""
 
     USABLE = "Usable"
+    RENEWING = "Renewing"
     NO_DATAPLANE = "NoDataplane"
     NO_CHARON = "CharonDown"
     NO_INTERFACE = "InterfaceMissing"
@@ -44,6 +45,7 @@ class TunnelReason(StrEnum):
     SA_DOWN = "SaDown"
     NO_SESSION = "NoSession"
     PATH_DEAD = "DataPathDead"
+    UPLINK_DOWN = "UplinkDown"
 
 
 class SessionReason(StrEnum):

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from ncgd.lab.failure import LabFailure
 from tests.integration.netns import Namespace, until
 
 Process = subprocess.Popen[str]
 Start = Callable[[Namespace, int, Path], list[Process]]
 HERE = Path(__file__).parent
+FRR = "/usr/lib/frr"
 
 
 def bird(space: Namespace, peers: int, folder: Path) -> list[Process]:
@@ -79,7 +81,9 @@ def awake(control: Path) -> Iterator[None]:
 
 
 def frr(space: Namespace, peers: int, folder: Path) -> list[Process]:
-    """FRR's zebra and bgpd."""
+    """FRR's zebra and bgpd. Raises LabFailure when they are not installed."""
+    if not Path(FRR, "bgpd").exists():
+        raise LabFailure("FRR is not installed")
     run = folder / "frr"
     run.mkdir()
     neighbors = "".join(
@@ -109,7 +113,7 @@ def frr(space: Namespace, peers: int, folder: Path) -> list[Process]:
             "--vty_socket",
             str(run),
         )
-        started.append(space.start(f"/usr/lib/frr/{name}", *options, log=folder / f"{name}.log"))
+        started.append(space.start(f"{FRR}/{name}", *options, log=folder / f"{name}.log"))
         until((run / f"{name}.vty").exists, what=f"FRR's {name} listens")
     return started
 

@@ -1,6 +1,5 @@
 """The lab, up for as long as a module's tests run. They run in order on one lab: what one breaks must heal."""
 
-import importlib.util
 import os
 import re
 import signal
@@ -15,6 +14,7 @@ import pytest
 
 from ncgd.lab import gateway, install, processes
 from tests.integration.netns import until
+from tests.kernel.offline import make_venv
 
 PROGRAMS = {
     "charon": r"^\S*/charon ",
@@ -118,17 +118,7 @@ def assert_comes_back(lab: Lab, program: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment_without_network() -> None:
-    """In the kernel guest this Python has every package and there is no network: .venv is made from what is there."""
-    if install.VENV.exists() or importlib.util.find_spec("vici") is None:
-        return
-    make = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", str(install.VENV)]
-    subprocess.run(make, check=True)
-    for name, module in {"ncgd": "ncgd.daemon.main", "ncgctl": "ncgd.cli.main"}.items():
-        script = install.VENV / "bin" / name
-        python = install.VENV / "bin" / "python"
-        script.write_text(f"#!{python}\nimport sys\nfrom {module} import main\nsys.exit(main())\n")
-        script.chmod(0o755)
-    install.declare("run")
+    make_venv()
 
 
 @pytest.fixture(scope="module")

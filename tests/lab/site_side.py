@@ -46,12 +46,13 @@ def edited(name: str) -> Iterator[list[Manifest]]:
 
 
 def healthy() -> dict[str, Any]:
-    """Wait until the gateway is Healthy with everything installed; its status."""
+    """Wait until the gateway is Healthy with everything installed and no tunnel being renewed; its status."""
 
     def settled() -> dict[str, Any]:
         now = gateway.status()
         is_whole = now.get("status") == "Healthy" and now["routes"]["installed"] == now["routes"]["desired"]
-        return now if is_whole and not now["held"] else {}
+        is_settled = is_whole and all(row["reason"] == "Usable" for row in now["tunnels"])
+        return now if is_settled and not now["held"] else {}
 
     try:
         return until(settled, 15)
@@ -160,6 +161,16 @@ def flowing(*addresses: str, is_back: bool = False) -> Iterator[dict[str, int]]:
         with ExitStack() as stops:
             for flow in flows:
                 stops.callback(lambda flow=flow: lost.__setitem__(flow.address, flow.stop()))
+
+
+@contextmanager
+def vm_with_addresses(prefix: str) -> Iterator[None]:
+    """The VM answers for a range of its own, through whichever cloud interface is the best."""
+    _vm(f"addr add {prefix} dev lo")
+    try:
+        yield
+    finally:
+        _vm(f"addr del {prefix} dev lo")
 
 
 @contextmanager

@@ -91,6 +91,7 @@ class Site:
         """Why writes of a table fail, while they do."""
         self.connections: dict[object, Connection] = {}
         self.sas: dict[str, TunnelSa] = {}
+        self.esp: frozenset[int] = frozenset()
         self.unreachable: set[str] = set()
         self.probes: dict[str, Probe] = {}
         self.pulses: dict[str, Vitality] = {}
@@ -137,6 +138,14 @@ class Site:
     def charon_answers(self) -> None:
         """VICI comes up, with the SAs that are there."""
         self._tell(ev.CharonUp(charon="charon", version="5.9.8"), ev.SasRead(charon="charon", sas=dict(self.sas)))
+
+    def kill_charon(self) -> None:
+        """charon dies without a word and another starts: what the kernel has been given stays in the kernel."""
+        self.esp = frozenset(row.if_id for row in self.connections.values() if row.tunnel in self.sas and row.if_id)
+        self._tell(ev.EspRead(if_ids=self.esp), ev.CharonLost(charon="charon", reason="killed"))
+        self.now += 0.2
+        self.sas, self.connections = {}, {}
+        self.charon_answers()
 
     def speaker_answers(self) -> None:
         """The bridge comes up, with the sessions and tables that are there."""

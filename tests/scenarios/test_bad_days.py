@@ -37,7 +37,7 @@ def test_a_new_configuration_that_the_peer_refuses_is_tried_ever_more_slowly_and
     site.tell(ev.IntentRead(intent=replace(site.intent, tunnels={**site.intent.tunnels, "tunnel-1": changed})))
     before = len(site.plans)
     failure = IkeFailure(tunnel="tunnel-1", reason="NoProposalChosen", message="the peer accepts none of ours")
-    for _ in range(200):
+    for _ in range(500):
         site.tell(ev.IkeFailed(failure=failure), ev.SasRead(charon="charon", sas=dict(site.sas)))
         site.one_pass()
     assert initiations(site, before) < 5

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.fib import is_our_nexthop
@@ -188,6 +189,8 @@ def test_a_changed_tunnel_is_replaced_make_before_break_and_touches_only_itself(
     intent = replace(site.intent, tunnels={**site.intent.tunnels, "tunnel-2": changed})
     before = len(site.plans)
     site.tell(ev.IntentRead(intent=intent))
+    site.settle()
+    site.now += DRAIN_SECONDS
     site.settle()
     steps = [step for plan in site.plans[before:] for step in plan.steps if isinstance(step, Step)]
     kinds = [(step.table, "set" if step.delta.set else "remove") for step in steps]

@@ -212,3 +212,30 @@ def test_no_repair_while_one_is_under_way_nor_of_what_is_not_known_to_be_dead() 
     for pulse in (Pulse.UNPROVEN, Pulse.ALIVE, Pulse.SUSPECT, Pulse.RECOVERING):
         site.probe_finds(tunnel_1=pulse)
         assert live(site, 20) == []
+
+
+def test_a_tunnel_whose_uplink_goes_is_left_at_once_and_is_better_than_none() -> None:
+    site = healthy_site()
+    site.interfaces["eth1"] = replace(site.interfaces["eth0"], name="eth1", index=3, addresses=("192.0.2.7/24",))
+    site.sas["tunnel-1"] = replace(site.sas["tunnel-1"], local_address="192.168.100.2")
+    site.sas["tunnel-2"] = replace(site.sas["tunnel-2"], local_address="192.0.2.7")
+    site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)), ev.InterfacesRead(interfaces=dict(site.interfaces)))
+    site.settle()
+    assert site.carries(VPC) == BOTH
+    eth0 = site.interfaces["eth0"]
+    for broken, word in ((replace(eth0, is_up=False), "eth0 is down"), (replace(eth0, addresses=()), "no interface")):
+        site.interfaces["eth0"] = broken
+        site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
+        site.one_pass()
+        assert site.carries(VPC) == {"ncg-tunnel-2"}
+        assert site.neighbors["peer-2"].advertisements[0].med == 50
+        problem = next(p for p in site.report().problems if p.reason == "UplinkDown")
+        assert word in problem.message
+    site.interfaces["eth1"] = replace(site.interfaces["eth1"], is_up=False)
+    site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
+    site.settle()
+    assert site.carries(VPC) == BOTH
+    site.interfaces |= {"eth0": eth0, "eth1": replace(site.interfaces["eth1"], is_up=True)}
+    site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
+    site.settle()
+    assert site.report().health == Health.HEALTHY

@@ -5,14 +5,21 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from ncgd.decision.explain import explain
 from ncgd.decision.protection import SAVE_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.flaw import Flaw
 from ncgd.model.spec import Intent, LeakProtection, Policy, PrefixRule
-from tests.scenarios.site import VPC, ha_vpn, healthy_site, tunnel
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, tunnel
 
 OTHER = px.parse("10.200.0.0/16")
+
+
+def explained(site: Site) -> str:
+    """What ``ncgctl explain`` says of an address of the VPC."""
+    assert site.desired is not None
+    return "\n".join(explain("10.128.0.9", site.world, site.desired) or ())
 
 
 def test_after_a_reboot_all_is_protected_before_any_program_answers() -> None:
@@ -25,12 +32,35 @@ def test_after_a_reboot_all_is_protected_before_any_program_answers() -> None:
     assert not site.routes
     leak = site.report().leak
     assert (leak.guarded, leak.remembered, leak.waits_for) == (1, 1, ("peer-1", "peer-2"))
+    assert "waits for peer-1, peer-2" in explained(site)
+    assert "guarded: until then" in explained(site)
     site.charon_answers()
     site.speaker_answers()
     site.settle()
     assert site.carries(VPC) == {"ncg-tunnel-1", "ncg-tunnel-2"}
     assert site.protects(VPC) == (True, True)
     assert site.report().leak.remembered == 0
+
+
+def test_after_a_reboot_nothing_is_forwarded_before_all_is_protected() -> None:
+    many = [px.make(4, (10 << 24) + (1 << 22) + (number << 8), 24) for number in range(25_000)]
+    site = healthy_site()
+    site.disk |= set(many)
+    site.reboot(site.intent)
+    while not (is_on := "net.ipv4.ip_forward" in site.world.written.get("sysctls", {})):
+        site.one_pass()
+    assert is_on
+    assert site.guard >= site.disk
+    assert site.backstops >= site.disk
+
+
+def test_without_nft_the_gateway_forwards_all_the_same() -> None:
+    site = healthy_site()
+    site.saved()
+    site.failing["guard"] = "cannot run nft"
+    site.reboot(site.intent)
+    site.settle()
+    assert "net.ipv4.ip_forward" in site.world.written["sysctls"]
 
 
 def test_what_is_remembered_goes_once_every_peer_has_spoken_and_not_before() -> None:
@@ -90,6 +120,7 @@ def test_what_would_be_refused_now_is_not_protected(refusing: Intent) -> None:
     site.reboot(refusing)
     site.settle()
     assert site.protects(VPC) == (False, False)
+    assert "not guarded: the import policy would refuse it now" in explained(site)
     assert site.disk == {VPC}, "refused perhaps by a mistake, which is mended in a minute"
     site.tell(ev.IntentRead(intent=ha_vpn()))
     site.settle()

@@ -111,7 +111,7 @@ def foreign_change(kind: int, flags: int, data: bytes, start: int, end: int, *, 
     version, bits, _, _, _, protocol, _, route_type, _ = _RTMSG.unpack_from(data, start)
     if protocol != PROTOCOL and not (kind == codec.RTM_NEWROUTE and flags & codec.NLM_F_REPLACE):
         return
-    found = dict(_attributes(data, start + _RTMSG.size, end))
+    found = dict(attributes(data, start + _RTMSG.size, end))
     prefix = make(4 if version == socket.AF_INET else 6, int.from_bytes(found.get(codec.RTA_DST, b"")), bits)
     is_there = kind == codec.RTM_NEWROUTE and protocol == PROTOCOL
     metric = _u32(found[codec.RTA_PRIORITY])[0] if codec.RTA_PRIORITY in found else 0
@@ -130,7 +130,7 @@ def nexthop(data: bytes, start: int, end: int, names: dict[int, str]) -> Nexthop
     version, _, protocol, _, _ = _NHMSG.unpack_from(data, start)
     if protocol != PROTOCOL:
         return None
-    found = dict(_attributes(data, start + _NHMSG.size, end))
+    found = dict(attributes(data, start + _NHMSG.size, end))
     (nexthop_id,) = _u32(found[codec.NHA_ID])
     if codec.NHA_GROUP in found:
         members = tuple(member for member, _, _, _ in _MEMBER.iter_unpack(found[codec.NHA_GROUP]))
@@ -148,10 +148,10 @@ def nexthop(data: bytes, start: int, end: int, names: dict[int, str]) -> Nexthop
 def link(data: bytes, start: int, end: int) -> LinkRow:
     """The interface in an RTM_NEWLINK."""
     _, _, index, flags, _ = _IFINFOMSG.unpack_from(data, start)
-    found = dict(_attributes(data, start + _IFINFOMSG.size, end))
-    info = dict(_attributes(found.get(_IFLA_LINKINFO, b"")))
+    found = dict(attributes(data, start + _IFINFOMSG.size, end))
+    info = dict(attributes(found.get(_IFLA_LINKINFO, b"")))
     kind = _text(info.get(_IFLA_INFO_KIND, b""))
-    settings = dict(_attributes(info.get(_IFLA_INFO_DATA, b""))) if kind == "xfrm" else {}
+    settings = dict(attributes(info.get(_IFLA_INFO_DATA, b""))) if kind == "xfrm" else {}
     return LinkRow(
         index=index,
         name=_text(found[_IFLA_IFNAME]),
@@ -166,7 +166,7 @@ def link(data: bytes, start: int, end: int) -> LinkRow:
 def interface_address(data: bytes, start: int, end: int) -> AddressRow | None:
     """The address in an RTM_NEWADDR; None for families other than IP."""
     version, length, _, _, index = _IFADDRMSG.unpack_from(data, start)
-    found = dict(_attributes(data, start + _IFADDRMSG.size, end))
+    found = dict(attributes(data, start + _IFADDRMSG.size, end))
     peer = found.get(_IFA_ADDRESS, b"")
     local = found.get(_IFA_LOCAL, peer)
     if version not in (socket.AF_INET, socket.AF_INET6) or not local:
@@ -185,11 +185,12 @@ def refusal(kind: int, flags: int, data: bytes, start: int, end: int) -> Refusal
     text = ""
     if flags & codec.NLM_F_ACK_TLVS:
         offset = start + 4 + (codec.HEADER.size if kind == codec.NLMSG_ERROR else 0)
-        text = _text(dict(_attributes(data, offset, end)).get(_EXT_ACK_TEXT, b""))
+        text = _text(dict(attributes(data, offset, end)).get(_EXT_ACK_TEXT, b""))
     return Refusal(-code, text)
 
 
-def _attributes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Type and payload of each attribute in ``data[start:end]``."""
     end = len(data) if end is None else end
     while start + 4 <= end:
         size, name = _attribute(data, start)

@@ -1,7 +1,10 @@
 """The kernel driver as the daemon sees it: four small tables, the routes, and a source of events."""
 
+import asyncio
+
 from ncgd.drivers.kernel import interfaces
 from ncgd.drivers.kernel.addresses import Addresses
+from ncgd.drivers.kernel.esp import EspWatch
 from ncgd.drivers.kernel.links import Links
 from ncgd.drivers.kernel.nexthops import Nexthops
 from ncgd.drivers.kernel.routes import Routes
@@ -30,6 +33,7 @@ class Kernel:
         self.sysctls = Sysctls()
         self.nexthops = Nexthops(self._failover, self._reads)
         self._routes = Routes(self._bulk, self._route_reads)
+        self._esp = EspWatch(post)
         self._watch = Watch(
             post,
             self.read_interfaces,
@@ -56,8 +60,10 @@ class Kernel:
         return await self._routes.read()
 
     async def run(self) -> None:
-        """Post InterfacesRead, NexthopsRead and RoutesRead, then each anew as it changes; ends when cancelled."""
-        await self._watch.run()
+        """Post InterfacesRead, NexthopsRead, RoutesRead and EspRead, then anew what changes; ends when cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch.run())
+            tasks.create_task(self._esp.run())
 
     def close(self) -> None:
         """Close the sockets; what the kernel holds stays."""

@@ -55,8 +55,9 @@ class NetlinkSocket:
     bounds every batch and every attempt to dump.
     """
 
-    def __init__(self, timeout: float = 10.0) -> None:
+    def __init__(self, timeout: float = 10.0, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._timeout = timeout
+        self._protocol = protocol
         self._lock = asyncio.Lock()
         self._socket: socket.socket | None = None
         self._batch = BATCH
@@ -120,7 +121,7 @@ class NetlinkSocket:
 
     def _open(self) -> tuple[socket.socket, ThreadPoolExecutor]:
         if self._socket is None:
-            self._socket = _open_socket()
+            self._socket = _open_socket(self._protocol)
             self._batch = BATCH if _enlarge_buffers(self._socket) else _BATCH_UNPRIVILEGED
         if self._sender is None:
             self._sender = ThreadPoolExecutor(1, "netlink")
@@ -130,8 +131,8 @@ class NetlinkSocket:
 class Notifications:
     """What the kernel multicasts to some groups, condensed to the types of the messages."""
 
-    def __init__(self, groups: Sequence[int]) -> None:
-        self._socket = open_listener()
+    def __init__(self, groups: Sequence[int], protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = open_listener(protocol=protocol)
         join(self._socket, groups)
 
     def close(self) -> None:
@@ -158,9 +159,9 @@ class Notifications:
             raise Unavailable(f"netlink: {error.strerror} (errno {error.errno})") from error
 
 
-def open_listener(receive_bytes: int = BUFFER) -> socket.socket:
+def open_listener(receive_bytes: int = BUFFER, protocol: int = socket.NETLINK_ROUTE) -> socket.socket:
     """A socket with room for a burst of notifications; no group is joined yet. Raises Unavailable."""
-    opened = _open_socket()
+    opened = _open_socket(protocol)
     _enlarge_buffers(opened, receive_bytes)
     return opened
 
@@ -171,11 +172,12 @@ def join(listener: socket.socket, groups: Sequence[int]) -> None:
         listener.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
 
 
-def _open_socket() -> socket.socket:
+def _open_socket(protocol: int) -> socket.socket:
     try:
-        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
-        raise Unavailable(f"netlink: no rtnetlink socket: {error.strerror} (errno {error.errno})") from error
+        text = f"netlink: no socket of protocol {protocol}: {error.strerror} (errno {error.errno})"
+        raise Unavailable(text) from error
     opened.setblocking(False)
     for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHECK):
         opened.setsockopt(_SOL_NETLINK, option, 1)

@@ -88,6 +88,7 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
         child_id=str(child.unique_id),
         stale_ike_ids=tuple(map(str, sorted(stale))),
         pending_ike_id=str(max(pending)) if pending else "",
+        local_address=_text(chosen.fields, "local-host"),
         cipher=child.cipher,
         encap=_text(child.fields, "encap") == "yes",
         bytes_in=sum(one.count("bytes-in") for one in children),

@@ -57,6 +57,7 @@ def ike(number: int, *children: dict, name: str = "ncg-t1", state: str = "ESTABL
 
 def test_one_tunnel_in_full() -> None:
     (sa,) = parse.tunnel_sas([ike(3, child(7))], {"t1": "d1"}).values()
+    assert sa.local_address == "10.0.0.2"
     assert (sa.tunnel, sa.state, sa.digest, sa.ike_id, sa.child_id) == ("t1", SaState.INSTALLED, "d1", "3", "7")
     assert (sa.bytes_in, sa.bytes_out, sa.packets_in, sa.packets_out) == (420, 84, 5, 1)
     assert (sa.cipher, sa.encap, sa.established_seconds, sa.stale_ike_ids) == ("AES_GCM_16-256", True, 10, ())

@@ -1,0 +1,62 @@
+"""Renewing the SAs of a tunnel that carries traffic: one tunnel at a time, once its traffic goes through another.
+
+A second IKE SA is made before the first one breaks, and still loses what is under way: the responder sends on the new
+SA as soon as it has answered IKE_AUTH (RFC 7296 §2.9 lets it), and the initiator drops that until it has installed the
+keys. On a tunnel without traffic nothing is lost. A rekey has no such gap: its responder goes on with the old SA.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ncgd.decision.routes import Carriers
+from ncgd.decision.tunnels import TunnelPlan, is_orphan
+from ncgd.decision.world import Rows, World
+from ncgd.model.fib import NexthopGroup
+from ncgd.model.ike import SaState
+from ncgd.model.spec import Intent
+
+DRAIN_SECONDS = 2.0
+"""How long the far side is given to follow a better MED before a tunnel counts as empty."""
+
+
+def renewing(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], able: Carriers) -> str | None:
+    """The tunnel to renew now, which is to carry nothing meanwhile; None when there is none, or no other to carry.
+
+    A tunnel whose new SA has failed to come up is not kept empty any longer: it is tried on beside its traffic.
+    """
+    if not intent.is_complete:  # what the neighbours are told may be held back until it is
+        return None
+    carrying = {peer.tunnel for name, peer in intent.peers.items() if name in able.trusted}
+    for name in sorted(tunnels):
+        if name in carrying and _has_to_be_renewed(tunnels[name], world) and name not in world.ike_failures:
+            return name if carrying - {name} else None
+    return None
+
+
+def _has_to_be_renewed(plan: TunnelPlan, world: World) -> bool:
+    sa = world.sa(plan.tunnel.name)
+    is_outdated = sa is not None and sa.state == SaState.INSTALLED and sa.digest != plan.connection.digest
+    return is_outdated or is_orphan(plan, world)
+
+
+def without(able: Carriers, tunnel: str | None, intent: Intent) -> Carriers:
+    """The carriers but those of a tunnel."""
+    if tunnel is None:
+        return able
+    return replace(able, trusted=frozenset(name for name in able.trusted if intent.peers[name].tunnel != tunnel))
+
+
+def is_drained(world: World, tables: Mapping[str, Rows]) -> bool:
+    """Whether the tunnel that is to carry nothing has had time to run empty, in both directions.
+
+    ``tables`` are as desired. A speaker that is away tells nobody, and a neighbour that it refuses is not waited for.
+    """
+    observed, told = world.nexthops or {}, world.written.get("neighbors", {})
+    if any(isinstance(row, NexthopGroup) and observed.get(row.id) != row for row in tables["nexthops"].values()):
+        return False
+    if not world.speaker.is_up:
+        return True
+    is_told = all(
+        told.get(name) == row or ("neighbors", name) in world.retries for name, row in tables["neighbors"].items()
+    )
+    return is_told and world.now - world.told >= DRAIN_SECONDS

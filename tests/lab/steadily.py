@@ -1,0 +1,46 @@
+"""Traffic that must not notice what happens: pings through both tunnels, both sessions, counted from start to end."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ncgd.lab import gateway
+from ncgd.lab.topology import POD
+from tests.integration.netns import until
+from tests.lab import site_side
+from tests.lab.site_side import ip
+
+_RANGE = "10.128.0.96/28"
+"""Addresses that the VM answers for, through whichever cloud interface its routes say."""
+_ADDRESSES = [f"10.128.0.{last}" for last in range(97, 111)]
+EACH = 2
+"""Flows through each tunnel."""
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Pings, a hundred a second each, through both tunnels while the block runs: none is lost, and no session ends."""
+    with site_side.vm_with_addresses(_RANGE):
+        site_side.healthy()
+        began = {row["name"]: row["uptimeSeconds"] for row in gateway.status()["peers"]}
+        with site_side.flowing(*_spread()) as lost:
+            yield
+            site_side.healthy()
+        assert set(lost.values()) == {0}, f"answers missing, by address: {lost}"
+    ended = {row["name"]: row["uptimeSeconds"] for row in gateway.status()["peers"]}
+    assert all(ended[name] >= age for name, age in began.items()), f"sessions flapped: {began} {ended}"
+
+
+def _spread() -> list[str]:
+    """Addresses of the VM, as many through either tunnel, as the gateway's routes are now."""
+    through: dict[str, list[str]] = {}
+
+    def both() -> bool:
+        through.clear()
+        for address in _ADDRESSES:
+            (route,) = json.loads(ip(f"-j route get {address} from {POD} iif lan0"))
+            through.setdefault(route["dev"], []).append(address)
+        return len(through) == 2 and all(len(found) >= EACH for found in through.values())
+
+    until(both, 5, "both tunnels carry")
+    return [address for found in through.values() for address in found[:EACH]]

@@ -1,0 +1,137 @@
+"""SAs are renewed while another tunnel carries the traffic: changed configurations, and an IKE daemon that has died."""
+
+from dataclasses import replace
+
+from ncgd.decision.renewal import DRAIN_SECONDS
+from ncgd.model import event as ev
+from ncgd.model.ike import IkeFailure
+from ncgd.model.report import Health
+from ncgd.model.spec import Intent
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, tunnel
+
+BOTH = {"ncg-tunnel-1", "ncg-tunnel-2"}
+
+
+def change(site: Site, *numbers: int) -> None:
+    """Other ESP proposals for these tunnels."""
+    changed = {
+        f"tunnel-{n}": tunnel(n, ike=replace(tunnel(n).ike, esp_proposals=("aes128gcm16-ecp256",))) for n in numbers
+    }
+    site.intent = replace(site.intent, tunnels={**site.intent.tunnels, **changed})
+    site.tell(ev.IntentRead(intent=site.intent))
+
+
+def meds(site: Site) -> dict[str, int]:
+    """What each peer is told, by peer."""
+    return {name: row.advertisements[0].med for name, row in site.neighbors.items()}
+
+
+def watch_renewals(site: Site, seconds: float) -> list[str]:
+    """Let time pass; the tunnels initiated in order. Fails when one is initiated that carries, or none carries."""
+    initiated: list[str] = []
+    while seconds > 0:
+        before = {name: sa.ike_id for name, sa in site.sas.items()}
+        carried, told = site.carries(VPC), meds(site)
+        site.one_pass()
+        for name, sa in site.sas.items():
+            if before.get(name) != sa.ike_id:
+                assert carried == BOTH - {f"ncg-{name}"}, "initiated while it carried, or while nothing else did"
+                assert told[name.replace("tunnel", "peer")] > min(told.values()), "before the far side was told"
+                initiated.append(name)
+        site.now += 0.1
+        seconds -= 0.11
+    return initiated
+
+
+def test_a_changed_tunnel_is_emptied_before_it_is_renewed_and_then_carries_again() -> None:
+    site = healthy_site()
+    change(site, 1)
+    site.settle()
+    assert site.carries(VPC) == {"ncg-tunnel-2"}
+    assert meds(site) == {"peer-1": 100, "peer-2": 50}
+    report = site.report()
+    assert report.health == Health.HEALTHY
+    assert [row.reason for row in report.tunnels] == ["Renewing", "Usable"]
+    assert watch_renewals(site, DRAIN_SECONDS + 1) == ["tunnel-1"]
+    assert site.carries(VPC) == BOTH
+    assert meds(site) == {"peer-1": 100, "peer-2": 100}
+
+
+def test_two_changed_tunnels_are_renewed_one_after_the_other() -> None:
+    site = healthy_site()
+    change(site, 1, 2)
+    assert watch_renewals(site, 2 * DRAIN_SECONDS + 2) == ["tunnel-1", "tunnel-2"]
+    assert site.carries(VPC) == BOTH
+
+
+def test_the_only_tunnel_is_renewed_at_once() -> None:
+    both = ha_vpn()
+    one = Intent(gateway=both.gateway, tunnels={"tunnel-1": tunnel(1)}, peers={"peer-1": both.peers["peer-1"]})
+    site = healthy_site(one)
+    before = site.sas["tunnel-1"]
+    change(site, 1)
+    site.settle()
+    assert site.sas["tunnel-1"].ike_id != before.ike_id
+    assert site.carries(VPC) == {"ncg-tunnel-1"}
+
+
+def test_a_tunnel_that_cannot_be_renewed_carries_on() -> None:
+    site = healthy_site()
+    site.unreachable.add("tunnel-1")
+    change(site, 1)
+    site.settle()
+    site.now += DRAIN_SECONDS
+    site.settle()
+    site.tell(ev.IkeFailed(failure=IkeFailure(tunnel="tunnel-1", reason="NoProposalChosen", message="none of ours")))
+    site.settle()
+    assert site.carries(VPC) == BOTH
+    assert meds(site) == {"peer-1": 100, "peer-2": 100}
+
+
+def test_a_dead_charons_tunnels_carry_on_and_are_renewed_one_after_the_other() -> None:
+    site = healthy_site()
+    site.kill_charon()
+    report = site.report()
+    assert report.health == Health.DEGRADED
+    assert [problem.reason for problem in report.problems] == ["SaOrphaned", "SaOrphaned"]
+    assert all(row.is_usable for row in report.tunnels)
+    assert watch_renewals(site, 2 * DRAIN_SECONDS + 2) == ["tunnel-1", "tunnel-2"]
+    assert site.report().health == Health.HEALTHY
+    assert site.carries(VPC) == BOTH
+
+
+def test_an_ncgd_that_dies_together_with_charon_finds_what_the_kernel_goes_on_with() -> None:
+    site = healthy_site()
+    site.kill_charon()
+    site.start(site.intent)
+    site.tell(ev.EspRead(if_ids=site.esp))
+    site.charon_answers()
+    site.speaker_answers()
+    for _ in range(3):
+        site.one_pass()
+    assert site.carries(VPC)
+    assert watch_renewals(site, 2 * DRAIN_SECONDS + 2) == ["tunnel-1", "tunnel-2"]
+
+
+def test_a_charon_that_ends_in_good_order_takes_its_tunnels_along_at_once() -> None:
+    site = healthy_site()
+    site.tell(ev.EspRead(if_ids=frozenset(row.if_id for row in site.connections.values() if row.if_id)))
+    site.settle()
+    assert site.carries(VPC) == BOTH
+    kept = {row.if_id for name, row in site.connections.items() if name == "tunnel-2" and row.if_id}
+    site.tell(ev.EspRead(if_ids=frozenset(kept)))
+    site.settle()
+    assert site.carries(VPC) == {"ncg-tunnel-2"}
+
+
+def test_a_tunnel_that_comes_up_is_not_taken_for_a_dead_charons() -> None:
+    """The kernel tells of its SA before charon does."""
+    site = healthy_site()
+    if_ids = {name: row.if_id for name, row in site.connections.items() if row.if_id}
+    site.tell(ev.EspRead(if_ids=frozenset(if_ids.values())))
+    site.settle()
+    site.lose_sa("tunnel-1")
+    site.tell(ev.EspRead(if_ids=frozenset({if_ids["tunnel-2"]})))
+    site.settle()
+    site.tell(ev.EspRead(if_ids=frozenset(if_ids.values())))
+    assert [row.is_usable for row in site.report().tunnels] == [False, True]
