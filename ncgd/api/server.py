@@ -138,7 +138,7 @@ def received_of(peer: str, world: World) -> views.Json:
     table = world.rib.peers.get(peer)
     if table is None:
         return {}
-    live = [prefix for prefix in table.paths if prefix not in table.stale]
+    live = table.paths.keys() - table.stale
     ordered = sorted(live, key=lambda prefix: (prefix not in table.refused, *px.sort_key(prefix)))
     return {
         "received": [

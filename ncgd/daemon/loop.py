@@ -26,7 +26,7 @@ from ncgd.model.event import RoutesWritten, TableWritten, Ticked
 from ncgd.model.fib import RouteChange
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
-from ncgd.plan.order import BESIDE
+from ncgd.plan.order import BESIDE, WITHDRAWN_FIRST
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
 
 log = logging.getLogger("ncgd")
@@ -70,6 +70,7 @@ class Loop:
         self._program = program
         self._clock = clock
         self._slow: dict[str, asyncio.Task[Outcome[object]]] = {}
+        self._programming: asyncio.Task[None] | None = None
         now = clock()
         self.state = State(World(started=now, now=now, node=node))
 
@@ -80,8 +81,9 @@ class Loop:
                 await self._wait_and_fold()
                 await self._pass()
         finally:
-            for task in self._slow.values():
-                task.cancel()
+            for task in (*self._slow.values(), self._programming):
+                if task is not None:
+                    task.cancel()
 
     async def _wait_and_fold(self) -> None:
         world = self.state.world
@@ -112,13 +114,10 @@ class Loop:
 
     async def _apply(self, step: Step | RouteStep) -> None:
         if isinstance(step, RouteStep):
-            try:
-                routes = await self._program(step.change)
-            except DriverError as error:
-                keys = step.change.routes.keys() | step.change.backstops.keys()
-                routes = Outcome(failed=dict.fromkeys(keys, str(error)))
-            self._mailbox.post(RoutesWritten(change=step.change, outcome=routes))
+            self._programming = asyncio.create_task(self._program_routes(step.change), name="program routes")
             return
+        if step.delta.remove and step.table != WITHDRAWN_FIRST and self._programming is not None:
+            await self._programming  # make before break: routes point at what is removed until they are re-pointed
         if step.table in self._slow:
             return  # planned again once it is done
         log.debug("write %s: set %s, remove %s", step.table, list(step.delta.set), list(step.delta.remove))
@@ -130,6 +129,18 @@ class Loop:
         else:
             self._slow[step.table] = task
             task.add_done_callback(lambda done: self._written(step, done, begun))
+
+    async def _program_routes(self, change: RouteChange) -> None:
+        """Beside the passes that follow: while the kernel works, the next slice is decided, and failover goes first."""
+        try:
+            outcome = await self._program(change)
+        except DriverError as error:
+            outcome = Outcome(failed=dict.fromkeys(change.routes.keys() | change.backstops.keys(), str(error)))
+        except Exception as error:
+            log.exception("a bug in the table of routes", extra={"event": "bug"})
+            text = f"a bug in ncgd: {error!r}; see its log"
+            outcome = Outcome(failed=dict.fromkeys(change.routes.keys() | change.backstops.keys(), text))
+        self._mailbox.post(RoutesWritten(change=change, outcome=outcome))
 
     async def _write(self, step: Step) -> Outcome[object]:
         try:

@@ -9,10 +9,11 @@ earlier ncgd protected (``memory``) stays so until every peer has sent its whole
 RIB, and for its reason.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Set
-from itertools import islice
+from itertools import chain, islice
 
-from ncgd.decision.rib import Ranking
+from ncgd.decision.rib import Decision, Ranking
 from ncgd.model import prefix as px
 from ncgd.model.delta import Delta
 from ncgd.model.prefix import Prefix
@@ -124,11 +125,11 @@ class Protection:
         self._look_at_disk = 0.0
         self._may_forget: float | None = None
 
-    def update(self, changed: Mapping[Prefix, Ranking | None]) -> None:
+    def update(self, changed: Decision) -> None:
         """Take over rankings that changed."""
         moved = self._place(changed)
         if self.memory:
-            spoken = self.memory & changed.keys()
+            spoken = self.memory.intersection(chain.from_iterable(changed.values()))
             self.memory -= spoken
             self.remembered -= spoken
             self.unjudged -= spoken
@@ -139,7 +140,10 @@ class Protection:
         """What these peers send is to be protected, from now on and as far as it is known."""
         if in_tunnel != self._in_tunnel:
             self._in_tunnel = in_tunnel
-            self._touch(self._place(best))
+            alike: defaultdict[Ranking | None, list[Prefix]] = defaultdict(list)
+            for prefix, ranking in best.items():
+                alike[ranking].append(prefix)
+            self._touch(self._place(alike))
 
     def remember(self, prefixes: Iterable[Prefix], best: Mapping[Prefix, Ranking]) -> None:
         """An earlier ncgd has protected these."""
@@ -224,16 +228,10 @@ class Protection:
         self.disk.is_writing = True
         return Delta(set=dict.fromkeys(add), remove=frozenset(remove))
 
-    def _place(self, rankings: Mapping[Prefix, Ranking | None]) -> set[Prefix]:
+    def _place(self, rankings: Decision) -> set[Prefix]:
         """Into ``learned`` and ``mixed``, or out of them; returns those that moved."""
-        groups: dict[int, tuple[Ranking | None, list[Prefix]]] = {}
-        for prefix, ranking in rankings.items():  # rankings are few and shared: hashing each would cost
-            group = groups.get(id(ranking))
-            if group is None:
-                group = groups[id(ranking)] = (ranking, [])
-            group[1].append(prefix)
         moved: set[Prefix] = set()
-        for ranking, prefixes in groups.values():
+        for ranking, prefixes in rankings.items():
             peers = {peer for tier in ranking or () for peer in tier}
             is_learned = bool(peers & self._in_tunnel)
             is_mixed = is_learned and not peers <= self._in_tunnel

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 
-from ncgd.decision.rib import Ranking
+from ncgd.decision.rib import SLICE, Decision, Ranking
 from ncgd.model import fib
 from ncgd.model import prefix as px
 from ncgd.model.fib import ForeignRoute, Nexthop, NexthopGroup, RouteChange
@@ -78,36 +79,42 @@ class RouteTable:
         self.failed: dict[Prefix, str] = {}
         self.shadows: Mapping[Prefix, ForeignRoute] = {}
         """Prefixes whose traffic does not take our route, because another program's wins."""
-        self._users: Counter[int] = Counter()
+        self._users: Counter[int | None] = Counter()
         self._rankings: dict[int, tuple[Ranking, int]] = {}
-        self._installed_in: Counter[int] = Counter()
+        self._installed_in: Counter[int | None] = Counter()
         self._dirty: set[Prefix] = set()
         self._kept: set[Prefix] = set()
         self._adopted: set[Prefix] = set()
         """Rows found at the start that nobody has spoken of since."""
         self._meddled: set[Prefix] = set()
         """Rows that somebody else has changed and that wait to be put right."""
+        self.is_under_way = False
+        """A change is being programmed; the next one waits for its outcome."""
 
-    def update(self, changed: Mapping[Prefix, Ranking | None]) -> None:
+    def update(self, changed: Decision) -> None:
         """Take over rankings that changed."""
-        known: dict[tuple[int, int], int] = {}
-        for prefix, ranking in changed.items():
-            before = self.desired.pop(prefix, None)
-            if before is not None:
-                self._users[before] -= 1
-            if ranking is None:
-                continue
-            version = px.version(prefix)
-            group = known.get((id(ranking), version))  # rankings are few and shared: hashing each would cost
-            if group is None:
-                group = known[id(ranking), version] = group_id(ranking, version)
-                self._rankings[group] = (ranking, version)
-            self.desired[prefix] = group
-            self._users[group] += 1
-        self._dirty.update(changed)
-        self._adopted.difference_update(changed)
+        for ranking, prefixes in changed.items():
+            v6 = [prefix for prefix in prefixes if px.version(prefix) == 6] if px.version(max(prefixes)) == 6 else []
+            v4 = prefixes if not v6 else [prefix for prefix in prefixes if px.version(prefix) == 4]
+            for version, some in ((4, v4), (6, v6)):
+                if some:
+                    self._want(ranking, version, some)
+            self._dirty.update(prefixes)
+            if self._adopted:
+                self._adopted.difference_update(prefixes)
         for group in [group for group in self._rankings if not self._users[group]]:
             del self._rankings[group], self._users[group]
+
+    def _want(self, ranking: Ranking | None, version: int, prefixes: list[Prefix]) -> None:
+        self._users -= Counter(map(self.desired.get, prefixes))
+        if ranking is None:
+            for prefix in prefixes:
+                self.desired.pop(prefix, None)
+        else:
+            group = group_id(ranking, version)
+            self._rankings[group] = (ranking, version)
+            self.desired.update(dict.fromkeys(prefixes, group))
+            self._users[group] += len(prefixes)
 
     def groups(self, carriers: Carriers) -> dict[int, NexthopGroup]:
         """The groups that the desired routes point at, as they should be now."""
@@ -115,19 +122,17 @@ class RouteTable:
 
     def read(self, routes: Mapping[Prefix, int]) -> int:
         """Take over what the kernel holds; returns how many rows differ from what we believed (drift)."""
-        drift = 0
-        if self.is_read:
-            drift = sum(
-                1
-                for prefix in self.installed.keys() | routes.keys()
-                if self.installed.get(prefix) != routes.get(prefix)
-            )
-        else:
+        drift = set()
+        if not self.is_read:
             self._adopted = set(routes)
+            self._dirty.update(self.desired, routes)
+        elif self.installed != routes:
+            drift = {prefix for prefix, group in routes.items() if self.installed.get(prefix) != group}
+            drift |= self.installed.keys() - routes.keys()
+            self._dirty |= drift
         self.installed, self.is_read = dict(routes), True
         self._installed_in = Counter(self.installed.values())
-        self._dirty.update(self.desired, self.installed)
-        return drift
+        return len(drift)
 
     def meddled(self, routes: Mapping[Prefix, int | None]) -> int:
         """Somebody else has changed these rows; returns how many differ from what we believed (drift)."""
@@ -143,24 +148,24 @@ class RouteTable:
         self._dirty |= self._meddled
         self._meddled = set()
 
-    def change(self, *, may_remove: bool, limit: int = 10_000) -> dict[Prefix, int | None]:
-        """Take up to ``limit`` prefixes whose rows differ, to be programmed now (``has_more`` tells of the rest).
+    def change(self, *, may_remove: bool, limit: int = SLICE) -> dict[Prefix, int | None]:
+        """Look at up to ``limit`` prefixes (``has_more`` tells of the rest); those whose rows differ, to be programmed.
 
         With ``may_remove`` False, rows found at the start that nobody has spoken of yet stay as they are.
         """
         if may_remove and self._kept:
             self._dirty |= self._kept
             self._kept = set()
-        routes: dict[Prefix, int | None] = {}
-        while self._dirty and len(routes) < limit:
-            prefix = self._dirty.pop()
-            wanted = self.desired.get(prefix)
-            if wanted is None and not may_remove and prefix in self._adopted:
-                self._kept.add(prefix)
-                continue
-            if wanted != self.installed.get(prefix):
-                routes[prefix] = wanted
-            else:
+        batch = set(islice(self._dirty, limit))
+        self._dirty -= batch
+        if self._adopted and not may_remove:
+            kept = (batch & self._adopted) - self.desired.keys()
+            self._kept |= kept
+            batch -= kept
+        wanted, held = map(self.desired.get, batch), map(self.installed.get, batch)
+        routes = {prefix: want for prefix, want, has in zip(batch, wanted, held, strict=True) if want != has}
+        if self.failed:
+            for prefix in batch - routes.keys():
                 self.failed.pop(prefix, None)
         return routes
 
@@ -175,20 +180,24 @@ class RouteTable:
 
     def written(self, change: RouteChange, failed: Mapping[Prefix, str]) -> None:
         """Take over the outcome of programming ``change``; failures stay dirty."""
-        self._hold({prefix: group for prefix, group in change.routes.items() if prefix not in failed})
-        for prefix in change.routes.keys() | change.backstops.keys():
-            self.failed.pop(prefix, None)
+        self.is_under_way = False
+        routes = change.routes
+        if failed:
+            routes = {prefix: group for prefix, group in routes.items() if prefix not in failed}
+        self._hold(routes)
+        if self.failed:
+            for prefix in change.routes.keys() | change.backstops.keys():
+                self.failed.pop(prefix, None)
         self.failed.update(failed)
 
     def _hold(self, routes: Mapping[Prefix, int | None]) -> None:
         """The kernel holds these rows now."""
-        for prefix, group in routes.items():
-            before = self.installed.pop(prefix, None)
-            if before is not None:
-                self._installed_in[before] -= 1
-            if group is not None:
-                self.installed[prefix] = group
-                self._installed_in[group] += 1
+        self._installed_in -= Counter(map(self.installed.get, routes))
+        self._installed_in += Counter(routes.values())
+        del self._installed_in[None]
+        self.installed.update({prefix: group for prefix, group in routes.items() if group is not None})
+        for prefix in [prefix for prefix, group in routes.items() if group is None]:
+            self.installed.pop(prefix, None)
 
     def retry_failed(self) -> None:
         """Try the failed rows again."""
@@ -197,4 +206,5 @@ class RouteTable:
     @property
     def orphan_groups(self) -> set[int]:
         """Groups that installed routes point at although nobody wants them there any more (or yet)."""
-        return {group for group, routes in self._installed_in.items() if routes and group not in self._rankings}
+        installed = (group for group, routes in self._installed_in.items() if routes)
+        return {group for group in installed if group is not None and group not in self._rankings}

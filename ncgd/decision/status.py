@@ -147,6 +147,7 @@ def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) 
     refused = Counter(str(refusal) for refusal in table.refused.values()) if table else Counter[str]()
     is_up = session.state == SessionState.ESTABLISHED
     is_configured = peer.name in desired.tables["neighbors"]
+    received, accepted = table.live_counts if table else (0, 0)
     kept_too_many = table is not None and len(table.accepted) > table.limit
     return PeerReport(
         ref=peer.ref,
@@ -156,8 +157,8 @@ def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) 
         tunnel=peer.tunnel or "",
         peer_ip=str(peer.peer_ip),
         peer_asn=peer.peer_asn,
-        received=len(table.paths) - len(table.stale) if table else 0,
-        accepted=len(table.accepted) - len(table.accepted & table.stale) if table else 0,
+        received=received,
+        accepted=accepted,
         refused=dict(refused),
         advertised=tuple((px.text(prefix), med) for prefix in exported(intent, peer)) if is_up else (),
         uptime_seconds=max(0, int(world.now - session.since)) if is_up else 0,

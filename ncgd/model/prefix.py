@@ -10,12 +10,18 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NewType
 
 Prefix = NewType("Prefix", int)
-"""``address << 8 | length``, with bit 136 set for IPv6."""
+"""The length in bits, then the network's bits, right-aligned: ``length << 32 | network``, and for IPv6
+``(256 | length) << 128 | network``.
+
+The prefixes of a table so differ in their lowest bits, by which a dict finds its place: with ``address << 8 | length``
+dicts and sets of 100 000 were three times as slow.
+"""
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 _V6 = 1 << 136
+_NETWORK_V4, _NETWORK_V6 = (1 << 32) - 1, (1 << 128) - 1
 
 
 def parse(text: str) -> Prefix:
@@ -33,8 +39,7 @@ def parse(text: str) -> Prefix:
     length = int(length_text) if length_text else width
     if not 0 <= length <= width:
         raise ValueError(f"{text!r}: the length must be between 0 and {width}")
-    value = int.from_bytes(packed) >> (width - length) << (width - length)
-    return Prefix(value << 8 | length | (_V6 if width == 128 else 0))
+    return make(6 if width == 128 else 4, int.from_bytes(packed), length)
 
 
 def of_network(network: IPNetwork) -> Prefix:
@@ -43,41 +48,52 @@ def of_network(network: IPNetwork) -> Prefix:
 
 
 def make(version: int, address: int, length: int) -> Prefix:
-    """A Prefix from IP version (4 or 6), address as integer and length in bits."""
-    return Prefix(address << 8 | length | (_V6 if version == 6 else 0))
+    """A Prefix from IP version (4 or 6), address as integer and length in bits; host bits are cleared."""
+    if version == 6:
+        return Prefix(_V6 | length << 128 | address >> 128 - length)
+    return Prefix(length << 32 | address >> 32 - length)
 
 
 def version(prefix: Prefix) -> int:
     """4 or 6."""
-    return 6 if prefix & _V6 else 4
+    return 6 if prefix >= _V6 else 4
 
 
 def length(prefix: Prefix) -> int:
     """Length in bits."""
-    return prefix & 0xFF
+    return prefix >> 128 & 0xFF if prefix >= _V6 else prefix >> 32
 
 
 def address(prefix: Prefix) -> int:
     """Network address as an integer."""
-    return (prefix & (_V6 - 1)) >> 8
+    if prefix >= _V6:
+        return (prefix & _NETWORK_V6) << 128 - (prefix >> 128 & 0xFF)
+    return (prefix & _NETWORK_V4) << 32 - (prefix >> 32)
 
 
 def packed(prefix: Prefix) -> bytes:
     """Network address in network byte order: 4 or 16 bytes."""
-    return address(prefix).to_bytes(16 if prefix & _V6 else 4)
+    return split(prefix)[1]
+
+
+def split(prefix: Prefix) -> tuple[int, bytes]:
+    """Length in bits, and network address in network byte order: 4 or 16 bytes."""
+    if prefix >= _V6:
+        return length(prefix), address(prefix).to_bytes(16)
+    bits = prefix >> 32
+    return bits, ((prefix & _NETWORK_V4) << 32 - bits).to_bytes(4)
 
 
 def text(prefix: Prefix) -> str:
     """``"10.0.0.0/8"``."""
-    family = socket.AF_INET6 if prefix & _V6 else socket.AF_INET
-    return f"{socket.inet_ntop(family, packed(prefix))}/{prefix & 0xFF}"
+    family = socket.AF_INET6 if prefix >= _V6 else socket.AF_INET
+    return f"{socket.inet_ntop(family, packed(prefix))}/{length(prefix)}"
 
 
 def span(prefix: Prefix) -> tuple[int, int]:
     """First and last address as integers that order IPv4 before IPv6."""
-    is_v6 = prefix & _V6
-    first = (prefix & (_V6 - 1)) >> 8 | (_V6 if is_v6 else 0)
-    return first, first + (1 << ((128 if is_v6 else 32) - (prefix & 0xFF))) - 1
+    first = address(prefix) | (prefix & _V6)
+    return first, first + (1 << (128 if prefix >= _V6 else 32) - length(prefix)) - 1
 
 
 def covers(outer: Prefix, inner: Prefix) -> bool:

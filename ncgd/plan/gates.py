@@ -48,6 +48,6 @@ def unsettled(world: World, desired: Desired) -> str | None:
 
 
 def may_remove_routes(world: World) -> bool:
-    """True once every peer in force has sent a whole table: only then is a missing prefix a gone prefix."""
+    """True once every peer in force has sent a whole table, and it is decided: what is missing then is gone."""
     intent = world.intent
-    return intent is not None and all(name in world.synced for name in intent.peers)
+    return intent is not None and all(name in world.synced for name in intent.peers) and not world.rib.has_more

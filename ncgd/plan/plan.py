@@ -8,7 +8,8 @@ from ncgd.decision.observed import observed
 from ncgd.decision.sas import plan_sas
 from ncgd.decision.world import MEDDLED, World
 from ncgd.model.delta import Delta, diff
-from ncgd.model.fib import RouteChange
+from ncgd.model.fib import NexthopGroup, RouteChange
+from ncgd.model.prefix import Prefix
 from ncgd.model.spec import Intent
 from ncgd.plan.gates import closed, may_remove_routes, unsettled
 from ncgd.plan.order import BESIDE, BOTTOM_UP, WITHDRAWN_FIRST
@@ -36,11 +37,11 @@ class Plan:
     steps: tuple[Step | RouteStep, ...] = ()
     held: Mapping[str, str] = field(default_factory=dict)
     has_more: bool = False
-    """There is more to write than one pass takes."""
+    """There is more to decide or to write than one pass takes."""
 
 
 def make_plan(world: World, desired: Desired) -> Plan:
-    """What to write now. Withdrawals first, then everything wanted bottom up, then removals top down."""
+    """What to write now. Failover, then withdrawals, then everything wanted bottom up, then removals top down."""
     held: dict[str, str] = {}
     deltas: dict[str, Delta[object, object]] = {}
     for table in BOTTOM_UP:
@@ -53,7 +54,7 @@ def make_plan(world: World, desired: Desired) -> Plan:
     intent = world.intent or Intent(is_complete=False)
     if not intent.is_complete or desired.dataplane.mode is None:
         deltas = {table: _without_unexplained(table, delta, intent) for table, delta in deltas.items()}
-    steps: list[Step | RouteStep] = []
+    steps: list[Step | RouteStep] = [*_failover(deltas, world)]
     withdrawn = deltas.get(WITHDRAWN_FIRST, Delta())
     if withdrawn.remove:
         steps.append(Step(WITHDRAWN_FIRST, Delta(remove=withdrawn.remove)))
@@ -78,6 +79,21 @@ def make_plan(world: World, desired: Desired) -> Plan:
     return Plan(steps=tuple(steps), held=held, has_more=_has_more(world, desired, held))
 
 
+def _failover(deltas: dict[str, Delta[object, object]], world: World) -> list[Step]:
+    """Taken out of ``deltas``: groups that are there and get other members that are there. They wait for nothing."""
+    delta, there = deltas.get("nexthops", Delta()), world.nexthops or {}
+    swapped = {
+        key: row
+        for key, row in delta.set.items()
+        if key in there and isinstance(row, NexthopGroup) and all(member in there for member in row.members)
+    }
+    if not swapped:
+        return []
+    rest = {key: row for key, row in delta.set.items() if key not in swapped}
+    deltas["nexthops"] = Delta(set=rest, remove=delta.remove)
+    return [Step("nexthops", Delta(set=swapped))]
+
+
 def _plan_routes(world: World, desired: Desired, held: Mapping[str, str], *, may_remove: bool) -> RouteChange:
     """Routes once the picture is complete; backstops before, since they hurt nothing that has a route."""
     if _may_try("routes", world):
@@ -87,10 +103,14 @@ def _plan_routes(world: World, desired: Desired, held: Mapping[str, str], *, may
     if repair is None or repair.due <= world.now:
         world.routes.repair()
         world.protection.backstops.repair()
+    if world.routes.is_under_way:
+        return RouteChange(routes={}, backstops={})
     routes = {} if "routes" in held else world.routes.change(may_remove=may_remove)
-    if closed("backstops", world, desired):
-        return RouteChange(routes=routes, backstops={})
-    return RouteChange(routes=routes, backstops=world.protection.change_backstops(world.routes.is_leaving, routes))
+    backstops: dict[Prefix, bool] = {}
+    if not closed("backstops", world, desired):
+        backstops = world.protection.change_backstops(world.routes.is_leaving, routes)
+    world.routes.is_under_way = bool(routes or backstops)
+    return RouteChange(routes=routes, backstops=backstops)
 
 
 def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) -> dict[str, Delta[object, object]]:
@@ -120,9 +140,11 @@ def _may_try(table: str, world: World) -> bool:
 
 def _has_more(world: World, desired: Desired, held: Mapping[str, str]) -> bool:
     protection = world.protection
+    is_idle = not world.routes.is_under_way
     return (
-        ("routes" not in held and world.routes.has_more)
-        or (protection.backstops.is_due and not closed("backstops", world, desired))
+        (world.rib.has_more and world.routes.is_read)
+        or (is_idle and "routes" not in held and world.routes.has_more)
+        or (is_idle and protection.backstops.is_due and not closed("backstops", world, desired))
         or ("guard" not in held and protection.guard.is_due and _may_try("guard", world))
         or bool(protection.unjudged)
     )

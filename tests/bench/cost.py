@@ -1,6 +1,7 @@
 """What processes cost: memory as PSS, processor time. From proc(5)."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -10,10 +11,9 @@ def tree(pid: int) -> list[int]:
     while rest:
         each = rest.pop()
         found.append(each)
-        try:
-            rest += map(int, Path(f"/proc/{each}/task/{each}/children").read_text().split())
-        except OSError:
-            continue
+        for children in Path(f"/proc/{each}/task").glob("*/children"):  # a child belongs to the thread that started it
+            with suppress(OSError):
+                rest += map(int, children.read_text().split())
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from ncgd.drivers.exabgp import render
+from ncgd.model import prefix
 from ncgd.model.bgp import Attributes, Origin
 from ncgd.model.prefix import Prefix
 
@@ -170,7 +171,8 @@ def prefixes(family: Family, blocks: Iterable[bytes]) -> tuple[Prefix, ...]:
 
     Raises ValueError.
     """
-    bits, mark = (128, 1 << 136) if family == "ipv6 unicast" else (32, 0)
+    bits = 128 if family == "ipv6 unicast" else 32
+    empty = [prefix.make(6 if bits == 128 else 4, 0, length) for length in range(bits + 1)]
     found: list[Prefix] = []
     for block in blocks:
         at, end = 0, len(block)
@@ -181,7 +183,7 @@ def prefixes(family: Family, blocks: Iterable[bytes]) -> tuple[Prefix, ...]:
             if length > bits or at > end:
                 raise ValueError(f"{block.hex()} are no prefixes of {family}")
             network = int.from_bytes(block[start:at]) >> size * 8 - length
-            found.append(Prefix(network << bits - length + 8 | length | mark))
+            found.append(Prefix(empty[length] | network))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from ncgd.model.fib import BACKSTOP_METRIC, METRIC, PROTOCOL
-from ncgd.model.prefix import IPAddress, Prefix, address
+from ncgd.model.prefix import IPAddress, Prefix, split
 
 HEADER = struct.Struct("=IHHII")
 """nlmsghdr: length, type, flags, sequence number, port id."""
@@ -40,9 +40,6 @@ _SCOPE_UNIVERSE = 0
 _SCOPE_ANY = 255
 """RT_SCOPE_NOWHERE matches every scope when a route is deleted (``net/ipv4/fib_trie.c``)."""
 
-_ROUTE_V4 = struct.Struct("=IHHII8BIHH4sHHI")
-"""nlmsghdr, rtmsg, RTA_DST, RTA_PRIORITY."""
-_ROUTE_V6 = struct.Struct("=IHHII8BIHH16sHHI")
 _U32 = struct.Struct("=HHI")
 _NHMSG = struct.Struct("=BBBBI")
 _GROUP_MEMBER = struct.Struct("=IBBH")
@@ -63,41 +60,54 @@ def attribute(kind: int, payload: bytes) -> bytes:
     return ATTRIBUTE.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
+class _Row:
+    """Messages about one kind of row: all but sequence number and prefix, and the numbers after ``tail``, is fixed."""
+
+    def __init__(self, kind: int, route_type: int, metric: int, tail: bytes = b"", numbers: str = "") -> None:
+        flags, scope = (_SET, _SCOPE_UNIVERSE) if kind == RTM_NEWROUTE else (NLM_F_REQUEST, _SCOPE_ANY)
+        self._forms: dict[int, tuple[struct.Struct, bytes, bytes, bytes, bytes]] = {}
+        for version, width in ((4, 4), (6, 16)):
+            port_and_family = struct.pack("=IB", 0, family(version))
+            rtmsg = struct.pack("=6BI", 0, 0, RT_TABLE_MAIN, PROTOCOL, scope, route_type, 0)
+            to_address = rtmsg + ATTRIBUTE.pack(4 + width, RTA_DST)
+            priority = _U32.pack(8, RTA_PRIORITY, metric) + tail
+            layout = struct.Struct(f"=8sI5sB{len(to_address)}s{width}s{len(priority)}s{numbers}")
+            start = struct.pack("=IHH", layout.size, kind, flags)
+            self._forms[width] = layout, start, port_and_family, to_address, priority
+
+    def pack(self, sequence: int, prefix: Prefix, *numbers: int) -> bytes:
+        length, address = split(prefix)
+        layout, start, port_and_family, to_address, priority = self._forms[len(address)]
+        return layout.pack(start, sequence, port_and_family, length, to_address, address, priority, *numbers)
+
+
+_SET_ROUTE = _Row(RTM_NEWROUTE, RTN_UNICAST, METRIC, ATTRIBUTE.pack(8, RTA_NH_ID), "I")
+_DELETE_ROUTE = _Row(RTM_DELROUTE, _TYPE_ANY, METRIC)
+_SET_BACKSTOP = _Row(RTM_NEWROUTE, RTN_UNREACHABLE, BACKSTOP_METRIC)
+_DELETE_BACKSTOP = _Row(RTM_DELROUTE, RTN_UNREACHABLE, BACKSTOP_METRIC)
+
+
 def set_route(sequence: int, prefix: Prefix, group: int) -> bytes:
     """Install the route of ``prefix`` in table main, or point it to another nexthop id.
 
     The kernel swaps an existing row of the same prefix and metric in one step: no packet sees a gap.
     """
-    nexthop = _U32.pack(8, RTA_NH_ID, group)
-    return _route(sequence, RTM_NEWROUTE, prefix, RTN_UNICAST, METRIC, tail=nexthop)
+    return _SET_ROUTE.pack(sequence, prefix, group)
 
 
 def delete_route(sequence: int, prefix: Prefix) -> bytes:
     """Uninstall our route of ``prefix``; rows of other protocols or metrics do not match."""
-    return _route(sequence, RTM_DELROUTE, prefix, _TYPE_ANY, METRIC)
+    return _DELETE_ROUTE.pack(sequence, prefix)
 
 
 def set_backstop(sequence: int, prefix: Prefix) -> bytes:
     """Install the ``unreachable`` row that catches ``prefix`` when its route is gone (DESIGN §5, no leak)."""
-    return _route(sequence, RTM_NEWROUTE, prefix, RTN_UNREACHABLE, BACKSTOP_METRIC)
+    return _SET_BACKSTOP.pack(sequence, prefix)
 
 
 def delete_backstop(sequence: int, prefix: Prefix) -> bytes:
     """Uninstall the ``unreachable`` row of ``prefix``."""
-    return _route(sequence, RTM_DELROUTE, prefix, RTN_UNREACHABLE, BACKSTOP_METRIC)
-
-
-def _route(sequence: int, kind: int, prefix: Prefix, route_type: int, metric: int, *, tail: bytes = b"") -> bytes:
-    """A route message; ``tail`` holds the attributes after destination and metric."""
-    if prefix >> 136:
-        layout, version, width = _ROUTE_V6, socket.AF_INET6, 16
-    else:
-        layout, version, width = _ROUTE_V4, socket.AF_INET, 4
-    flags, scope = (_SET, _SCOPE_UNIVERSE) if kind == RTM_NEWROUTE else (NLM_F_REQUEST, _SCOPE_ANY)
-    header = (layout.size + len(tail), kind, flags, sequence, 0)
-    rtmsg = (version, prefix & 0xFF, 0, 0, RT_TABLE_MAIN, PROTOCOL, scope, route_type, 0)
-    destination = (4 + width, RTA_DST, address(prefix).to_bytes(width))
-    return layout.pack(*header, *rtmsg, *destination, 8, RTA_PRIORITY, metric) + tail
+    return _DELETE_BACKSTOP.pack(sequence, prefix)
 
 
 def set_nexthop(sequence: int, nexthop_id: int, version: int, index: int | None, gateway: IPAddress | None) -> bytes:
