@@ -28,6 +28,33 @@ def until(condition: Callable[[], T], seconds: float = 15.0, what: str = "") -> 
         time.sleep(0.02)
 
 
+def enter(path: Path) -> None:
+    """Move the calling thread into the network namespace that a file names; raises OSError."""
+    with path.open() as handle:
+        if _libc.setns(handle.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+def in_namespace(path: Path, function: Callable[[], T]) -> T:
+    """Run a function in a thread that has entered the network namespace that a file names."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def inside() -> None:
+        try:
+            enter(path)
+            results.append(function())
+        except BaseException as error:  # noqa: BLE001
+            errors.append(error)
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
 class Namespace:
     """One named network namespace and the processes started in it; a context manager."""
 
@@ -82,25 +109,7 @@ class Namespace:
 
     def call(self, function: Callable[[], T]) -> T:
         """Run a Python function in a thread that has entered the namespace (own event loops welcome)."""
-        results: list[T] = []
-        errors: list[BaseException] = []
-
-        def enter() -> None:
-            with open(f"/run/netns/{self.name}") as handle:  # noqa: PTH123
-                if _libc.setns(handle.fileno(), _CLONE_NEWNET):
-                    errors.append(OSError(ctypes.get_errno(), "setns"))
-                    return
-            try:
-                results.append(function())
-            except BaseException as error:  # noqa: BLE001
-                errors.append(error)
-
-        thread = threading.Thread(target=enter)
-        thread.start()
-        thread.join()
-        if errors:
-            raise errors[0]
-        return results[0]
+        return in_namespace(Path("/run/netns", self.name), function)
 
     def _check(self, argv: list[str], stdin: str | None = None) -> str:
         result = subprocess.run(argv, capture_output=True, text=True, check=False, input=stdin)

@@ -69,6 +69,20 @@ def start_charon(node: str, address: str) -> None:
     _swanctl(node, "--load-all", "--noprompt", "--file", str(folder / "swanctl.conf"))
 
 
+def stop_bird(node: str) -> None:
+    """A Cloud Router task dies."""
+    pid = processes.recorded()[node, "bird"]
+    assert pid is not None, f"no bird runs in {node}"
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: processes.recorded()[node, "bird"] is None, 10, f"bird ends in {node}")
+
+
+def start_bird(node: str) -> None:
+    """It is back, as it is configured now, and knows nothing of earlier sessions."""
+    cloud.start_bird(node)
+    until((STATE / node / "bird.ctl").exists, 10, f"bird runs in {node}")
+
+
 def _swanctl(node: str, *arguments: str) -> None:
     argv = ("swanctl", *arguments, "--uri", f"unix://{STATE / node / 'charon.vici'}")
     result = subprocess.run(inside(node, *processes.private_run(*argv)), capture_output=True, text=True, check=False)

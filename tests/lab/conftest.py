@@ -117,7 +117,7 @@ def assert_comes_back(lab: Lab, program: str) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _environment_without_network() -> None:
+def environment_without_network() -> None:
     make_venv()
 
 
