@@ -27,8 +27,10 @@ def start(cloud: tuple[Interface, ...], *, kernel: bool, prefixes: int) -> None:
         _load(each)
         _ip(each.node, "link", "set", "ipsec0", "mtu", str(_DEVICE_MTU), "up")
         _ip(each.node, "addr", "add", f"{each.router_ip}/30", "dev", "ipsec0")
-        _start_bird(each.node, render.router_task(each, prefixes))
-    _start_bird("vm", render.vpc(cloud))
+        _configure_bird(each.node, render.router_task(each, prefixes))
+        start_bird(each.node)
+    _configure_bird("vm", render.vpc(cloud))
+    start_bird("vm")
 
 
 def _load(each: Interface) -> None:
@@ -48,11 +50,15 @@ def _listens(path: Path) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def _start_bird(node: str, config: str) -> None:
+def start_bird(node: str) -> None:
+    """Start a node's BIRD with the configuration that it has."""
     path = STATE / node / "bird.conf"
-    path.write_text(config)
     bird = shutil.which("bird", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "bird"
     spawn(node, "bird", [bird, "-f", "-c", str(path), "-s", str(STATE / node / "bird.ctl")])
+
+
+def _configure_bird(node: str, config: str) -> None:
+    (STATE / node / "bird.conf").write_text(config)
 
 
 def _ip(node: str, *arguments: str) -> None:

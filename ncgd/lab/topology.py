@@ -8,6 +8,8 @@ from ncgd.lab.failure import run
 
 STATE = Path("/run/ncgd-lab")
 """Everything the lab writes: configuration, sockets, logs, process records. One folder per node."""
+STATE_SIZE = "64m"
+"""A file system of its own: when it is full, only the lab's disk is."""
 
 NODES = {
     "pod": "a pod of the cluster, 10.10.0.10",
@@ -129,6 +131,7 @@ def exists(node: str) -> bool:
 def build() -> None:
     """Make namespaces, links, addresses, routes and NAT. Raises LabFailure."""
     STATE.mkdir(mode=0o755)
+    run("mount", "-t", "tmpfs", "-o", f"mode=755,size={STATE_SIZE}", "ncgd-lab", str(STATE))
     for node in NODES:
         run("ip", "netns", "add", namespace(node))
         (STATE / node).mkdir(mode=0o700)
@@ -152,6 +155,8 @@ def remove() -> None:
     for node in NODES:
         if exists(node):
             run("ip", "netns", "del", namespace(node))
+    if STATE.is_mount():
+        run("umount", str(STATE))
     if STATE.exists():
         shutil.rmtree(STATE)
 
