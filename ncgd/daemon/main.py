@@ -13,6 +13,9 @@ from ncgd.errors import UserError
 EXIT_BUG = 70
 """EX_SOFTWARE (sysexits.h): ncgd itself is at fault; be restarted."""
 
+HANG_SECONDS = 15
+"""A loop that stands still for so long never goes on. Far more than a pass over the largest tables takes."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the daemon until SIGTERM or SIGINT; returns the exit status."""
@@ -33,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _until_signalled(given: Settings) -> None:
+    watch = asyncio.ensure_future(_end_when_hung())
     work = asyncio.ensure_future(wiring.run(given))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,6 +45,18 @@ async def _until_signalled(given: Settings) -> None:
         await work
     except asyncio.CancelledError:
         return
+    finally:
+        watch.cancel()
+
+
+async def _end_when_hung() -> None:
+    """The kernel ends us by SIGALRM, which nobody catches, unless the loop goes round; we are started anew.
+
+    Python waits for ever for a thread that found no memory to start with.
+    """
+    while True:
+        signal.alarm(HANG_SECONDS)
+        await asyncio.sleep(1)
 
 
 if __name__ == "__main__":
