@@ -1,6 +1,7 @@
 """The far side in a test's hands: what the Cloud Router advertises, tunnels that it tears down, charons that end."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterable
@@ -49,6 +50,25 @@ def terminate(node: str) -> None:
     _swanctl(node, "--terminate", "--ike", "gateway")
 
 
+def rotate(node: str, psk: bytes) -> None:
+    """The cloud's end of a tunnel takes another pre-shared key; SAs stay."""
+    reconfigure(node, r"secret = \S+", f"secret = 0x{psk.hex()}")
+
+
+def reconfigure(node: str, pattern: str, replacement: str) -> None:
+    """Edit the connection at the cloud's end of a tunnel; SAs stay, and the next IKE SA is made from it."""
+    path = STATE / node / "swanctl.conf"
+    text, count = re.subn(pattern, replacement, path.read_text())
+    assert count == 1, f"{path} does not look like the lab's"
+    path.write_text(text)
+    reload(node)
+
+
+def reload(node: str) -> None:
+    """Have charon load the connection and the key that swanctl.conf says now."""
+    _swanctl(node, "--load-all", "--noprompt", "--file", str(STATE / node / "swanctl.conf"))
+
+
 def stop_charon(node: str, number: signal.Signals = signal.SIGTERM) -> None:
     """An HA VPN interface goes away: by SIGTERM it takes its leave with a DELETE, by SIGKILL it does not."""
     pid = processes.recorded()[node, "charon"]
@@ -66,7 +86,7 @@ def start_charon(node: str, address: str) -> None:
     until((folder / "charon.vici").exists, 10, f"charon serves VICI in {node}")
     until(lambda: _ip(node, "link", "set", DEVICE, "mtu", "1398", "up"), 10, f"{DEVICE} in {node}")
     _ip(node, "addr", "replace", address, "dev", DEVICE)
-    _swanctl(node, "--load-all", "--noprompt", "--file", str(folder / "swanctl.conf"))
+    reload(node)
 
 
 def stop_bird(node: str) -> None:

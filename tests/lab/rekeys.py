@@ -1,0 +1,58 @@
+"""Rekeys in the lab, by the gateway, by the cloud or by both at once, and how they are seen to be over."""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from ncgd.lab import gateway
+from ncgd.lab.topology import STATE
+from tests.integration.netns import until
+
+TUNNEL, NODE = "tunnel-1", "cloud0"
+OURS, THEIRS = f"ncg-{TUNNEL}", "gateway"
+
+
+def sockets_of_ours() -> list[Path]:
+    """VICI sockets of the gateway's charons."""
+    return sorted(gateway.RUN.glob("charon*/charon.vici"))
+
+
+def spis(*, ike: bool = False) -> set[str]:
+    """The tunnel's inbound SPIs of ESP, or initiator's SPIs of IKE; empty unless both sides have one and the same."""
+    ours = [line for each in sockets_of_ours() for line in _listed(each, OURS)]
+    theirs = _listed(STATE / NODE / "charon.vici", THEIRS)
+    if ike:
+        found = [
+            set(re.findall(r"state=ESTABLISHED .*?initiator-spi=(\w+)", " ".join(each))) for each in (ours, theirs)
+        ]
+        return found[0] if found[0] == found[1] and len(found[0]) == 1 else set()
+    incoming = re.findall(r" state=INSTALLED mode=.*?spi-in=(\w+)", " ".join(ours))
+    outgoing = re.findall(r" state=INSTALLED mode=.*?spi-out=(\w+)", " ".join(theirs))
+    return set(incoming) if incoming == outgoing and len(incoming) == 1 else set()
+
+
+def _listed(socket: Path, name: str) -> list[str]:
+    argv = ["swanctl", "--list-sas", "--raw", "--uri", f"unix://{socket}"]
+    answer = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    return [line for line in answer.splitlines() if f"list-sa event {{{name} " in line]
+
+
+def rekey(what: str, who: Iterable[str], *options: str) -> None:
+    """Have ``us``, the ``cloud`` or both, in the same moment, rekey the tunnel's ``ike`` or ``child``; wait for it."""
+    before = spis(ike=what == "ike")
+    assert before
+    (socket,) = (each for each in sockets_of_ours() if _listed(each, OURS))
+    (child, *_) = re.findall(r"child-sas \{\S+ \{name=(\S+)", " ".join(_listed(socket, OURS)))
+    targets = {
+        "us": (socket, OURS if what == "ike" else child),
+        "cloud": (STATE / NODE / "charon.vici", THEIRS if what == "ike" else "vpc"),
+    }
+    started = [
+        subprocess.Popen(
+            ["swanctl", "--rekey", f"--{what}", name, *options, "--uri", f"unix://{vici}"], stdout=subprocess.DEVNULL
+        )
+        for vici, name in (targets[each] for each in who)
+    ]
+    assert [each.wait(10) for each in started] == [0] * len(started)
+    until(lambda: (now := spis(ike=what == "ike")) and not now & before, 15, f"one new {what} SA on both sides")

@@ -1,0 +1,90 @@
+"""Keys change under traffic, by either side or by both at once: no packet is lost and no session ends."""
+
+import base64
+import os
+import signal
+
+import pytest
+
+from ncgd.lab import gateway
+from ncgd.lab.topology import STATE
+from tests.integration.netns import until
+from tests.lab import cloud_side, site_side
+from tests.lab.conftest import Lab
+from tests.lab.rekeys import NODE, TUNNEL, rekey, spis
+from tests.lab.site_side import SECRET, TUNNELS, edited
+from tests.lab.steadily import undisturbed
+
+pytestmark = [pytest.mark.lab, pytest.mark.root]
+
+EVERYBODY = (("us",), ("cloud",), ("us", "cloud"), ("cloud", "us"))
+NEW_KEY = b"rotated, for this test only"
+
+
+@pytest.mark.parametrize("what", ["child", "ike"])
+def test_a_rekey_by_either_side_or_both_at_once(lab: Lab, what: str) -> None:
+    with undisturbed():
+        for who in EVERYBODY:
+            rekey(what, who)
+
+
+def test_lifetimes_of_seconds_on_both_sides(lab: Lab) -> None:
+    """Both sides rekey a CHILD_SA when it is 9 or 10 s old, and collide as it comes."""
+    conf, manifest = STATE / NODE / "swanctl.conf", gateway.RESOURCES / TUNNELS
+    saved = {path: path.read_bytes() for path in (conf, manifest)}
+    old = site_side.sa_ids(TUNNEL)
+    cloud_side.reconfigure(NODE, "rekey_time = 10800s", "rekey_time = 10s\nrand_time = 1s\nlife_time = 20s")
+    with edited(TUNNELS) as documents:
+        documents[0]["spec"]["ike"] = {"childRekeySeconds": 10, "ikeRekeySeconds": 15}
+    try:
+        until(lambda: (now := site_side.sa_ids(TUNNEL)) and not now & old, 15, "an IKE SA of seconds")
+        with undisturbed():
+            ike = spis(ike=True)
+            for _ in range(2):
+                child = spis()
+                until(lambda old=child: (now := spis()) and now != old, 20, "another CHILD_SA")
+            until(lambda: (now := spis(ike=True)) and now != ike, 25, "another IKE SA")
+    finally:
+        for path, text in saved.items():
+            path.write_bytes(text)
+        cloud_side.reload(NODE)
+    until(lambda: gateway.ncgctl("get", "overlayvpntunnel", TUNNEL, "-o", "json").stdout.count("ikeRekey") == 0, 5)
+    site_side.healthy()
+
+
+@pytest.mark.parametrize("order", [("us", "cloud"), ("cloud", "us")], ids=["we first", "the cloud first"])
+def test_a_rotated_key_takes_nothing_down_and_serves_the_next_authentication(lab: Lab, order: tuple[str, str]) -> None:
+    old = site_side.sa_ids(TUNNEL)
+    secret, swanctl = gateway.RESOURCES / SECRET, STATE / NODE / "swanctl.conf"
+    saved = {secret: secret.read_bytes(), swanctl: swanctl.read_bytes()}
+    try:
+        with undisturbed():
+            for who in order:
+                if who == "us":
+                    with edited(SECRET) as documents:
+                        documents[0]["data"]["psk"] = base64.b64encode(NEW_KEY).decode()
+                else:
+                    cloud_side.rotate(NODE, NEW_KEY)
+                rekey("child", ("us",))
+                rekey("ike", ("cloud",))
+        cloud_side.terminate(NODE)
+        until(lambda: (now := site_side.sa_ids(TUNNEL)) and not now & old, 15, "authenticated with the new key")
+        site_side.healthy()
+    finally:
+        for path, text in saved.items():
+            path.write_bytes(text)
+        cloud_side.reload(NODE)
+        site_side.healthy()
+
+
+def test_ncgd_dies_while_keys_change_and_adopts_what_has_become_of_them(lab: Lab) -> None:
+    with undisturbed():
+        for who in EVERYBODY[:2]:
+            (daemon,) = lab.processes("ncgd")
+            os.kill(daemon, signal.SIGKILL)
+            rekey("child", who)
+            rekey("ike", who)
+            renewed = spis(ike=True)
+            until(lambda: gateway.status().get("status") == "Healthy", 20, "ncgd is back")
+            site_side.healthy()
+            assert spis(ike=True) == renewed, "adopted, not made anew"
