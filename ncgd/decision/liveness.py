@@ -10,12 +10,20 @@ from ncgd.model.probe import Beat, Pulse, Vitality
 from ncgd.model.spec import Liveness
 
 PATIENCE_FACTOR = 5
-"""In a busy tunnel it takes this many times more lost echoes to call it dead: they may have been crowded out. When all
-of them are lost for so long, our own direction is broken."""
+"""Under a load that may crowd echoes out it takes this many times more lost ones to call a tunnel dead. When all of
+them are lost for so long, our own direction is broken."""
 BUSY_RECEIVED = 10.0
 """Packets a second. Fewer out of a tunnel are a peer that asks (keepalives, lone pings), not a load that crowds."""
 BUSY_SENT = 125_000.0
-"""Bytes a second (1 Mbit/s) into a tunnel. Packets may well be queued or dropped where this goes."""
+"""Bytes a second (1 Mbit/s). Fewer into a tunnel crowd nothing out either."""
+GROWTH = 1.5
+"""A load that is this many times what echoes were answered under a moment ago may be too much for the path."""
+FADE = 0.99
+"""What was borne counts for less with each interval: it halves in 70."""
+STRAINED = 0.05
+"""Share of echoes lost of late above which the path may be full already."""
+STRAIN_WEIGHT = 1 / 32
+"""Of one echo in that share."""
 
 
 def resumed(before: Pulse | None, now: float) -> Vitality:
@@ -27,26 +35,47 @@ def step(before: Vitality, beat: Beat, settings: Liveness, now: float) -> Vitali
     """The vitality after one interval; ``now`` in seconds of a monotonic clock.
 
     An answer ends all doubt, but a tunnel that was dead must answer for ``recovery_seconds`` without a loss before it
-    is alive. ``misses`` echoes in a row, lost while the tunnel was not busy, mean death. While it is busy, they mean
-    suspicion, and PATIENCE_FACTOR times as many mean death.
+    is alive. ``misses`` echoes in a row mean death. When the load may have crowded them out, they mean suspicion, and
+    PATIENCE_FACTOR times as many mean death.
     """
     if beat.is_answered:
-        return _after_answer(before, settings, now)
+        return _after_answer(_weighed(before, beat), settings, now)
     if before.pulse == Pulse.UNPROVEN:
         return before
     if before.pulse in {Pulse.DEAD, Pulse.RECOVERING}:
         return _turned(replace(before, good_since=None), Pulse.DEAD, now)
     lost = before.lost + 1
-    silent = 0 if _is_busy(beat, settings) else before.silent + 1
+    silent = 0 if _may_be_crowded(before, beat, settings.interval_seconds) else before.silent + 1
     after = replace(before, lost=lost, silent=silent)
     if silent >= settings.misses or lost >= settings.misses * PATIENCE_FACTOR:
         return _turned(after, Pulse.DEAD, now)
     return _turned(after, Pulse.SUSPECT, now) if lost >= settings.misses else after
 
 
-def _is_busy(beat: Beat, settings: Liveness) -> bool:
-    seconds = settings.interval_seconds
-    return beat.received > BUSY_RECEIVED * seconds or beat.sent_bytes > BUSY_SENT * seconds
+def _may_be_crowded(before: Vitality, beat: Beat, seconds: float) -> bool:
+    """Whether the load may be why an echo was lost: it has just grown, or echoes were lost now and then before."""
+    is_strained = before.strain > STRAINED
+    return any(
+        load > busy * seconds and (is_strained or load > GROWTH * borne)
+        for load, busy, borne in (
+            (beat.received, BUSY_RECEIVED, before.borne_received),
+            (beat.sent_bytes, BUSY_SENT, before.borne_sent),
+        )
+    )
+
+
+def _weighed(before: Vitality, beat: Beat) -> Vitality:
+    """With what an answer says of the load: after an answer to the echo before as well, the path bears it."""
+    kept = (1 - STRAIN_WEIGHT) ** before.lost
+    strain = (1 - (1 - before.strain) * kept) * (1 - STRAIN_WEIGHT)
+    if before.lost:
+        return replace(before, strain=strain)
+    return replace(
+        before,
+        strain=strain,
+        borne_received=max(float(beat.received), before.borne_received * FADE),
+        borne_sent=max(float(beat.sent_bytes), before.borne_sent * FADE),
+    )
 
 
 def _after_answer(before: Vitality, settings: Liveness, now: float) -> Vitality:

@@ -39,6 +39,11 @@ _IKE_HINTS: dict[str, str] = {
     "TsUnacceptable": "the peer does not accept 0.0.0.0/0 traffic selectors: it must be a route-based tunnel",
 }
 
+LARGE_LOST = 3
+"""Large echoes lost in a row, one a second, that are told as a problem; small ones came through all the while."""
+LOSSY = 0.1
+"""Share of echoes lost that is told as a problem."""
+
 
 def find_problems(
     world: World, desired: Desired, tunnels: tuple[TunnelReport, ...], peers: tuple[PeerReport, ...]
@@ -51,6 +56,7 @@ def find_problems(
     return (
         *machine,
         *_of_paths(world, desired, intent),
+        *_of_probes(world, desired),
         *(_of_finding(finding) for finding in intent.findings),
         *_of_tunnels(world, tunnels, silent),
         *_of_changes(world, desired),
@@ -123,6 +129,29 @@ def _of_paths(world: World, desired: Desired, intent: Intent) -> Iterator[Proble
         message=f"no data path answers any more; traffic still goes, encrypted, to {', '.join(sorted(able.doubtful))}",
         hint="look for what all tunnels share: this machine's uplink, its NAT, a firewall that stops ESP or UDP 4500",
     )
+
+
+def _of_probes(world: World, desired: Desired) -> Iterator[Problem]:
+    """Data paths that answer, and are not whole all the same."""
+    for name, plan in desired.tunnels.items():
+        probed = world.probes.get(name)
+        if probed is None or not probed.vitality.may_carry:
+            continue
+        if (probed.large_lost or 0) >= LARGE_LOST:
+            yield Problem(
+                reason="LargePacketsLost",
+                object=str(plan.tunnel.ref),
+                message="small echoes are answered, those as large as the MTU are not any more",
+                hint="something on the way drops large packets: let fragments and ICMP through, or lower spec.mtu",
+            )
+        elif probed.vitality.strain >= LOSSY:
+            yield Problem(
+                reason="DataPathLossy",
+                object=str(plan.tunnel.ref),
+                message=f"about {probed.vitality.strain:.0%} of the echoes are lost",
+                hint="the way there is full or faulty: compare the other tunnels, the uplink's load and its errors",
+                is_error=False,
+            )
 
 
 def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], silent: set[str]) -> Iterator[Problem]:

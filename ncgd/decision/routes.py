@@ -39,14 +39,16 @@ class Carriers:
     """The peers through which packets can go now."""
 
     trusted: frozenset[str] = frozenset()
+    recovering: frozenset[str] = frozenset()
+    """Their data path answers again, but not for long yet; when nothing else carries there is nothing to wait for."""
     doubtful: frozenset[str] = frozenset()
-    """SA and session are up, but the probe says dead. Better than nothing when there is no trusted one: when all echoes
+    """SA and session are up, but the probe says dead. Better than nothing when there is no other: when all echoes
     fail at once the uplink is the likelier cause, and what is sent into a tunnel is encrypted in any case."""
 
 
 def active_tier(ranking: Ranking, carriers: Carriers) -> tuple[str, ...]:
-    """The peers that carry the traffic now: the trusted ones of the best tier that has any, else doubtful ones."""
-    for choice in (carriers.trusted, carriers.doubtful):
+    """The peers that carry the traffic now: of the best that any tier has, those of the best tier."""
+    for choice in (carriers.trusted, carriers.recovering, carriers.doubtful):
         for tier in ranking:
             if members := tuple(peer for peer in tier if peer in choice):
                 return members

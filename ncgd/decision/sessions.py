@@ -119,6 +119,7 @@ def is_forwarding(peer: Peer, world: World) -> bool:
 def carriers(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> Carriers:
     """Who can carry packets now: session forwarding, tunnel (or link) passing, and data path answering."""
     trusted: set[str] = set()
+    recovering: set[str] = set()
     doubtful: set[str] = set()
     for name, peer in intent.peers.items():
         if not is_forwarding(peer, world):
@@ -128,9 +129,15 @@ def carriers(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) ->
                 trusted.add(name)
             continue
         tunnel = tunnels.get(peer.tunnel)
-        if tunnel is not None and tunnel_state(tunnel, world)[0]:
-            (doubtful if doubt(tunnel, world) else trusted).add(name)
-    return Carriers(frozenset(trusted), frozenset(doubtful))
+        if tunnel is None or not tunnel_state(tunnel, world)[0]:
+            continue
+        if not doubt(tunnel, world):
+            trusted.add(name)
+        elif vitality(peer.tunnel, world).pulse == Pulse.RECOVERING:
+            recovering.add(name)
+        else:
+            doubtful.add(name)
+    return Carriers(frozenset(trusted), frozenset(recovering), frozenset(doubtful))
 
 
 def doubt(plan: TunnelPlan, world: World) -> tuple[TunnelReason, str] | None:
@@ -150,7 +157,7 @@ def vitality(tunnel: str | None, world: World) -> Vitality:
 def passing(intent: Intent, world: World, able: Carriers) -> frozenset[str]:
     """The peers through which packets do get there, as far as we know: not those whose data path is dead."""
     dead = {name for name in able.doubtful if vitality(intent.peers[name].tunnel, world).pulse == Pulse.DEAD}
-    return able.trusted | able.doubtful - dead
+    return able.trusted | able.recovering | able.doubtful - dead
 
 
 def plan_probes(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan]) -> dict[str, Probe]:
@@ -163,12 +170,13 @@ def plan_probes(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan])
         for key, row in plan.addresses.items():
             observed = (world.interfaces or {}).get(key.interface)
             is_there = observed is not None and observed.is_up and key in observed.address_keys()
-            if is_there and isinstance(key.address, IPv4Address) and isinstance(row.peer, IPv4Address):
+            if observed and is_there and isinstance(key.address, IPv4Address) and isinstance(row.peer, IPv4Address):
                 probes[name] = Probe(
                     tunnel=name,
                     interface=key.interface,
                     local=key.address,
                     remote=row.peer,
+                    mtu=observed.mtu,
                     settings=settings,
                 )
     return probes

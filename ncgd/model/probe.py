@@ -14,7 +14,7 @@ class Pulse(StrEnum):
     """No echo was ever answered: the probe says nothing."""
     ALIVE = "Alive"
     SUSPECT = "Suspect"
-    """Echoes are lost while the tunnel is busy."""
+    """Echoes are lost, and the load may be why."""
     DEAD = "Dead"
     RECOVERING = "Recovering"
     """Answers again, but not for long enough yet to be trusted with traffic."""
@@ -28,6 +28,8 @@ class Probe:
     interface: str
     local: IPv4Address
     remote: IPv4Address
+    mtu: int
+    """Of the interface, in bytes: now and then an echo is that large."""
     settings: Liveness
 
 
@@ -52,7 +54,12 @@ class Vitality:
     lost: int = 0
     """Echoes lost in a row."""
     silent: int = 0
-    """How many of these were the last in a row, in a tunnel that was not busy."""
+    """How many of these were the last in a row, with no load that would explain it."""
+    borne_received: float = 0.0
+    borne_sent: float = 0.0
+    """The most packets received and bytes sent in an interval of late under which echoes were answered."""
+    strain: float = 0.0
+    """Share of echoes lost of late, 0 to 1, in runs that an answer has ended."""
     good_since: float | None = None
     """While recovering: since when every echo has been answered."""
 
@@ -76,3 +83,5 @@ class ProbeReport:
     """Median round trip; None without an answer."""
     loss: float = 0.0
     """Share of echoes lost, 0 to 1."""
+    large_lost: int | None = None
+    """Echoes as large as the MTU lost in a row, of one a second; None until one was answered: some peers never do."""

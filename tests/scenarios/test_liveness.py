@@ -7,7 +7,7 @@ import pytest
 
 from ncgd.model import event as ev
 from ncgd.model.ike import Repair
-from ncgd.model.probe import Pulse
+from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from ncgd.model.report import Health
 from ncgd.model.spec import Liveness, OwnLiveness
 from ncgd.plan.plan import Step
@@ -54,6 +54,7 @@ def test_with_every_data_path_dead_traffic_goes_on_being_sent_and_the_gateway_is
     assert (first.reason, "peer-1, peer-2" in first.message, "uplink" in first.hint) == ("NothingAnswers", True, True)
     site.probe_finds(tunnel_1=Pulse.RECOVERING)
     site.settle()
+    assert site.carries(VPC) == {"ncg-tunnel-1"}
     assert site.report().health == Health.DEGRADED
     assert "NothingAnswers" not in [problem.reason for problem in site.report().problems]
 
@@ -239,3 +240,15 @@ def test_a_tunnel_whose_uplink_goes_is_left_at_once_and_is_better_than_none() ->
     site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
     site.settle()
     assert site.report().health == Health.HEALTHY
+
+
+def test_a_path_that_is_not_whole_is_told_and_left_only_when_it_is_dead() -> None:
+    site = healthy_site()
+    large = ProbeReport(vitality=Vitality(pulse=Pulse.ALIVE), large_lost=3)
+    lossy = ProbeReport(vitality=Vitality(pulse=Pulse.ALIVE, strain=0.3))
+    site.tell(ev.ProbesRead(probes={"tunnel-1": large, "tunnel-2": lossy}))
+    site.settle()
+    told = {problem.reason: problem for problem in site.report().problems}
+    assert "spec.mtu" in told["LargePacketsLost"].hint
+    assert "30%" in told["DataPathLossy"].message
+    assert site.carries(VPC) == BOTH

@@ -13,7 +13,7 @@ def request(identifier: int, sequence: int, token: bytes) -> bytes:
 
 
 def reply_sequence(packet: bytes, token: bytes, identifier: int | None) -> int | None:
-    """The sequence number of an echo reply that carries ``token``; None for anything else.
+    """The sequence number of an echo reply whose data begins with ``token``; None for anything else.
 
     ``identifier`` None: the kernel chooses it and compares it (datagram sockets), and shows no IP header.
     """
@@ -21,10 +21,10 @@ def reply_sequence(packet: bytes, token: bytes, identifier: int | None) -> int |
         if len(packet) < 20:
             return None
         packet = packet[(packet[0] & 0xF) * 4 :]
-    if len(packet) < _HEADER.size + len(token):
+    if len(packet) < _HEADER.size:
         return None
     kind, code, _, answered, sequence = _HEADER.unpack_from(packet)
-    if (kind, code) != (ECHO_REPLY, 0) or packet[_HEADER.size :] != token:
+    if (kind, code) != (ECHO_REPLY, 0) or not packet.startswith(token, _HEADER.size):
         return None
     if identifier is not None and answered != identifier:
         return None

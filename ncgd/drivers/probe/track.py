@@ -5,6 +5,7 @@ import socket
 import statistics
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ncgd.decision.liveness import step
@@ -15,6 +16,8 @@ _REMEMBERED = 128
 """Echoes whose answers are still welcome; a reply counts once (duplicates and stale ones do not)."""
 _READ_AT_ONCE = 256
 """Packets read in one interval: whoever floods us with replies gets no more of our time than that."""
+_HEADERS = 28
+"""IPv4 and ICMP, without options."""
 _NETWORK_CONTROL = 0xC0
 """DSCP CS6 (RFC 4594), as routing protocols have: under load an echo should be the last packet to be dropped."""
 _SOL_RAW, _ICMP_FILTER = 255, 1
@@ -47,6 +50,8 @@ class Track:
         self._before: Counters | None = None
         self._round_trips: dict[int, float] = {}
         self._a_second = max(1, round(1 / probe.settings.interval_seconds))
+        self._large_sequence: int | None = None
+        self._large_lost: int | None = None
         self._socket, is_raw = _open(probe)
         self._identifier = int.from_bytes(os.urandom(2)) if is_raw else None
         index = socket.if_nametoindex(probe.interface)
@@ -70,18 +75,25 @@ class Track:
         self._before = counters
 
     def send(self) -> None:
-        """Send the next echo."""
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        self._sent[self._sequence] = time.time_ns()
+        """Send the next echo, and once a second a second one, as large as the MTU."""
+        sequence = self._send(b"")
+        self._sent[sequence] = time.time_ns()
         if len(self._sent) > _REMEMBERED:
             oldest = next(iter(self._sent))
             del self._sent[oldest]
             self._round_trips.pop(oldest, None)
-        message = codec.request(self._identifier or 0, self._sequence, self._token)
-        try:
+        if sequence % (self._a_second + 1) == 0:
+            if self._large_sequence is not None and self._large_lost is not None:
+                self._large_lost += 1
+            self._large_sequence = self._send(bytes(max(0, self.probe.mtu - _HEADERS - len(self._token))))
+
+    def _send(self, padding: bytes) -> int:
+        """Send an echo; returns its sequence number."""
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        message = codec.request(self._identifier or 0, self._sequence, self._token + padding)
+        with suppress(OSError):  # the tunnel says it cannot send: no answer will come, which is what counts
             self._socket.sendto(message, (str(self.probe.remote), 0))
-        except OSError:
-            return  # the tunnel says it cannot send: no answer will come, which is what counts
+        return self._sequence
 
     def report(self) -> ProbeReport:
         """The vitality, and what came of a second's echoes; the last second's may still be answered."""
@@ -93,6 +105,7 @@ class Track:
             vitality=self.vitality,
             rtt_seconds=statistics.median(answered) if answered else None,
             loss=lost / len(due) if due else 0.0,
+            large_lost=self._large_lost,
         )
 
     def _read(self) -> int:
@@ -106,7 +119,10 @@ class Track:
             sequence = codec.reply_sequence(packet, self._token, self._identifier)
             if sequence is None or source[0] != str(self.probe.remote):
                 continue
-            if sequence in self._sent and sequence not in self._round_trips:
+            if sequence == self._large_sequence:
+                answers += 1
+                self._large_sequence, self._large_lost = None, 0
+            elif sequence in self._sent and sequence not in self._round_trips:
                 answers += 1
                 self._round_trips[sequence] = max(0.0, (_arrival(ancillary) - self._sent[sequence]) / 1e9)
         return answers

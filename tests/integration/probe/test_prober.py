@@ -45,7 +45,12 @@ class Bench:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self.prober = Prober(self._events.put_nowait, Memory(memory))
         self.probe = Probe(
-            tunnel="t", interface="t1", local=IPv4Address("169.254.1.2"), remote=IPv4Address(remote), settings=FAST
+            tunnel="t",
+            interface="t1",
+            local=IPv4Address("169.254.1.2"),
+            remote=IPv4Address(remote),
+            mtu=1500,
+            settings=FAST,
         )
 
     async def until(self, *pulses: Pulse, seconds: float = 10.0) -> ProbesRead:
@@ -101,13 +106,7 @@ def test_alive_dead_when_the_path_goes_silent_and_damped_back(pair: tuple[Namesp
 def test_echoes_lost_while_packets_arrive_are_suspicion_first(pair: tuple[Namespace, Namespace], memory: Path) -> None:
     gw, peer = pair
     bench = Bench(memory)
-    bench.probe = Probe(
-        tunnel="t",
-        interface="t1",
-        local=bench.probe.local,
-        remote=bench.probe.remote,
-        settings=Liveness(interval_seconds=0.05, misses=3, recovery_seconds=0.2),
-    )
+    bench.probe = replace(bench.probe, settings=Liveness(interval_seconds=0.05, misses=3, recovery_seconds=0.2))
 
     async def scenario() -> None:
         await bench.until(Pulse.ALIVE)
@@ -147,13 +146,36 @@ def test_an_interface_that_goes_down_is_a_dead_path_and_no_crash(
     bench.run_in(gw, scenario)
 
 
+def test_large_packets_that_get_lost_are_told_while_the_path_is_alive(
+    pair: tuple[Namespace, Namespace], memory: Path
+) -> None:
+    gw, peer = pair
+    bench = Bench(memory)
+
+    async def until_large_lost(count: int) -> Pulse:
+        async with asyncio.timeout(20):
+            while (told := (await bench.next()).probes["t"]).large_lost != count:
+                pass
+        return told.vitality.pulse
+
+    async def scenario() -> None:
+        await bench.until(Pulse.ALIVE)
+        await until_large_lost(0)
+        drop(peer, "icmp type echo-request meta length > 1000")
+        assert await until_large_lost(3) == Pulse.ALIVE
+        peer.run("nft", "delete", "table", "inet", "t")
+        await until_large_lost(0)
+
+    bench.run_in(gw, scenario)
+
+
 def test_a_missing_interface_fails_that_tunnel_only(pair: tuple[Namespace, Namespace], memory: Path) -> None:
     gw, _ = pair
 
     async def scenario() -> None:
         prober = Prober(lambda _: None, Memory(memory))
         good = Bench(memory).probe
-        bad = Probe(tunnel="x", interface="gone", local=good.local, remote=good.remote, settings=FAST)
+        bad = replace(good, tunnel="x", interface="gone")
         outcome = await prober.write(Delta(set={"t": good, "x": bad}))
         assert list(outcome.failed) == ["x"]
         assert "gone" in outcome.failed["x"]
@@ -169,7 +191,7 @@ def test_the_codec_takes_only_whole_replies_with_our_token_and_identifier() -> N
     assert reply_sequence(good, token, None) == 42
     assert reply_sequence(header + good, token, 7) == 42
     assert reply_sequence(header + good, token, 8) is None
-    for bad in (b"", good[:-1], good + b"x", b"\x08" + good[1:], good[:-1] + b"\xff", bytes(5)):
+    for bad in (b"", good[:-1], b"\x08" + good[1:], good[:-1] + b"\xff", bytes(5)):
         assert reply_sequence(bad, token, None) is None
         assert reply_sequence(header + bad, token, 7) is None
 

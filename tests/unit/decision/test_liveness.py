@@ -1,6 +1,7 @@
 """When a tunnel is called dead, and when it is trusted again."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,23 @@ def test_the_little_that_comes_out_of_an_idle_tunnel_does_not_delay_its_death() 
 
 
 @pytest.mark.parametrize("load", [TRAFFIC, UPLOAD], ids=["out of it", "into it"])
-def test_a_busy_tunnel_is_suspect_at_most_until_patience_ends(load: Beat) -> None:
+def test_a_load_that_the_path_bore_a_moment_ago_does_not_delay_its_death(load: Beat) -> None:
+    borne = replace(load, is_answered=True)
+    assert after([borne] * 20 + [load] * 2).pulse == Pulse.ALIVE
+    assert after([borne] * 20 + [load] * 3).pulse == Pulse.DEAD
+
+
+@pytest.mark.parametrize("load", [TRAFFIC, UPLOAD], ids=["out of it", "into it"])
+def test_a_path_that_lost_echoes_before_under_its_load_may_be_full(load: Beat) -> None:
+    full = [load, replace(load, is_answered=True)] * 20
+    assert after(full + [load] * 10).pulse == Pulse.SUSPECT
+    assert after(full + [SILENCE] * 3).pulse == Pulse.DEAD
+    eased = full + [replace(load, is_answered=True)] * 100
+    assert after(eased + [load] * 3).pulse == Pulse.DEAD
+
+
+@pytest.mark.parametrize("load", [TRAFFIC, UPLOAD], ids=["out of it", "into it"])
+def test_a_load_that_has_grown_makes_a_tunnel_suspect_until_patience_ends(load: Beat) -> None:
     patience = SETTINGS.misses * PATIENCE_FACTOR
     suspect = after([ANSWER] + [load] * (patience - 1))
     assert suspect.pulse == Pulse.SUSPECT
