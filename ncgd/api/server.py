@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -102,9 +103,10 @@ class Api:
         if state.report is None:
             return _starting()
         specs = {str(ref): spec for ref, spec in (state.world.intent.manifests if state.world.intent else {}).items()}
-        received = {peer.ref.name: received_of(peer.ref.name, state.world) for peer in state.report.peers}
-        items = views.objects(full, state.report, specs, received, now=_now(_age(state)), started=self._started)
         name = request.args.get("name")
+        peers = [peer.ref.name for peer in state.report.peers if name in {None, peer.ref.name}]
+        received = {peer: received_of(peer, state.world) for peer in peers if full == "OverlayBGPPeer"}
+        items = views.objects(full, state.report, specs, received, now=_now(_age(state)), started=self._started)
         if name:
             items = [item for item in items if item["metadata"]["name"] == name]
         return _json({"items": items})
@@ -138,12 +140,13 @@ def received_of(peer: str, world: World) -> views.Json:
     table = world.rib.peers.get(peer)
     if table is None:
         return {}
-    live = table.paths.keys() - table.stale
-    ordered = sorted(live, key=lambda prefix: (prefix not in table.refused, *px.sort_key(prefix)))
+    live = table.paths if table.fresh is None else table.fresh
+    refused = islice((prefix for prefix in table.refused if prefix in live), LISTED_PREFIXES)
+    accepted = islice((prefix for prefix in live if prefix not in table.refused), LISTED_PREFIXES)
+    listed = [*sorted(refused, key=px.sort_key), *sorted(accepted, key=px.sort_key)][:LISTED_PREFIXES]
     return {
         "received": [
-            {"prefix": px.text(prefix), "reason": str(table.refused.get(prefix, "Accepted"))}
-            for prefix in ordered[:LISTED_PREFIXES]
+            {"prefix": px.text(prefix), "reason": str(table.refused.get(prefix, "Accepted"))} for prefix in listed
         ]
     }
 

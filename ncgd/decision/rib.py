@@ -53,7 +53,7 @@ class PeerTable:
     @property
     def live_counts(self) -> tuple[int, int]:
         """How many paths are not stale, and how many of these are accepted."""
-        if self.fresh is None:
+        if self.fresh is None or len(self.fresh) == len(self.paths):
             return len(self.paths), len(self.accepted)
         return len(self.fresh), len(self.fresh & self.accepted.keys()) if self.fresh else 0
 
@@ -103,7 +103,7 @@ class Rib:
     def mark_stale(self, peer: str) -> None:
         """The session went down: all its paths stay, as stale. Costs nothing: the failover comes after it."""
         if table := self.peers.get(peer):
-            table.fresh = set()
+            table.fresh = set() if table.paths else None
 
     def sweep_stale(self, peer: str, version: int) -> None:
         """End-of-RIB for one IP version: what is still stale was not sent again and goes (RFC 4724 §4.2)."""

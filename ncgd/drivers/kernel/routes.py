@@ -2,8 +2,8 @@
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count, islice
 
 from ncgd.drivers.kernel import codec
 from ncgd.drivers.kernel.parse import RouteRows
@@ -13,7 +13,7 @@ from ncgd.model.event import RoutesRead
 from ncgd.model.fib import RouteChange
 from ncgd.model.prefix import Prefix, text
 
-_Pack = Callable[[int, Prefix], bytes]
+_Pack = Callable[..., bytes]
 
 
 class Routes:
@@ -34,15 +34,12 @@ class Routes:
         is swapped in one step. What is gone already counts as uninstalled. Raises DriverError.
         """
         failed: dict[Prefix, str] = {}
-        routes, backstops = change.routes, change.backstops
-
-        def set_route(sequence: int, prefix: Prefix) -> bytes:
-            return codec.set_route(sequence, prefix, routes[prefix] or 0)
-
+        backstops = change.backstops
+        groups = {prefix: group for prefix, group in change.routes.items() if group is not None}
         steps: tuple[tuple[str, _Pack, Iterable[Prefix]], ...] = (
             ("install the backstop of", codec.set_backstop, (p for p, wanted in backstops.items() if wanted)),
-            ("install", set_route, (p for p, group in routes.items() if group is not None)),
-            ("uninstall", codec.delete_route, (p for p, group in routes.items() if group is None)),
+            ("install", codec.set_route, groups),
+            ("uninstall", codec.delete_route, (p for p, group in change.routes.items() if group is None)),
             (
                 "uninstall the backstop of",
                 codec.delete_backstop,
@@ -53,7 +50,8 @@ class Routes:
         self._is_idle.clear()
         try:
             for verb, pack, prefixes in steps:
-                await self._send(verb, pack, prefixes, failed)
+                numbers = (groups,) if pack is codec.set_route else ()
+                await self._send(verb, pack, prefixes, numbers, failed)
         finally:
             self._is_idle.set()
         return Outcome(failed)
@@ -77,10 +75,18 @@ class Routes:
         """Wait until no change is under way: what has been heard until then was there before the next one."""
         await self._is_idle.wait()
 
-    async def _send(self, verb: str, pack: _Pack, prefixes: Iterable[Prefix], failed: dict[Prefix, str]) -> None:
+    async def _send(
+        self,
+        verb: str,
+        pack: _Pack,
+        prefixes: Iterable[Prefix],
+        numbers: tuple[Mapping[Prefix, int], ...],
+        failed: dict[Prefix, str],
+    ) -> None:
+        """``numbers``: what ``pack`` wants for each prefix, after sequence number and prefix."""
         rest = iter(prefixes)
         while batch := list(islice(rest, BATCH)):
-            messages = [pack(index, prefix) for index, prefix in enumerate(batch)]
+            messages = list(map(pack, count(), batch, *(map(number.__getitem__, batch) for number in numbers)))
             for index, why in (await self._writes.send(messages)).items():
                 if why.errno == errno.ESRCH and pack in (codec.delete_route, codec.delete_backstop):
                     continue
