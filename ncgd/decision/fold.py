@@ -122,9 +122,7 @@ def _fold_kernel(
             return replace(_read(world, "nexthops"), nexthops=dict(nexthops))
         case ev.RoutesRead(routes=routes, backstops=backstops, shadows=shadows):
             world.routes.shadows = shadows
-            if not world.routes.is_read:
-                world.protection.remember(backstops, world.rib.best)
-            world.protection.backstops.read(backstops)
+            world.protection.found(world.protection.backstops, backstops, world.rib.best)
             return replace(world, drift=world.drift + world.routes.read(routes))
         case ev.RoutesMeddled(routes=changed, backstops=guards):
             drift = world.routes.meddled(changed) + world.protection.backstops.meddled(guards)

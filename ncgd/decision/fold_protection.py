@@ -18,16 +18,13 @@ def fold_protection(world: World, event: Told) -> World:
     protection = world.protection
     match event:
         case ev.PrefixesRemembered(prefixes=prefixes, flaw=flaw):
-            protection.remember(prefixes, world.rib.best)
-            protection.disk.read(prefixes)
+            protection.found(protection.disk, prefixes, world.rib.best)
             return replace(world, flaw=flaw)
         case ev.GuardRead(prefixes=prefixes, interfaces=interfaces):
             drift = 0
             if protection.guard.is_read:
                 drift = len(protection.guard.held ^ prefixes) + len(protection.interfaces ^ interfaces)
-            else:
-                protection.remember(prefixes, world.rib.best)
-            protection.guard.read(prefixes)
+            protection.found(protection.guard, prefixes, world.rib.best)
             protection.interfaces = interfaces
             return replace(world, drift=world.drift + drift, filter_reason="")
         case ev.GuardCounted(packets=packets):

@@ -53,14 +53,18 @@ class Rows:
         """True when what should be there is there, but for what failed."""
         return self.is_read and not self.is_writing and not self._dirty
 
-    def touch(self, prefixes: Iterable[Prefix]) -> None:
-        """Look at these again."""
-        self._dirty.update(prefixes)
+    def touch(self, prefixes: Set[Prefix], wanted: Set[Prefix]) -> None:
+        """Look at these again, where what is there differs from what is ``wanted`` of them."""
+        if self.is_read:
+            self._dirty |= wanted - self.held
+            self._dirty |= (prefixes & self.held) - wanted
+        else:
+            self._dirty |= prefixes
 
-    def read(self, held: Iterable[Prefix]) -> None:
-        """Take over what is there."""
+    def read(self, held: Iterable[Prefix], pending: Set[Prefix]) -> None:
+        """Take over what is there; what is ``pending`` is looked at later."""
         found = set(held)
-        self._dirty |= found ^ self.held
+        self._dirty |= (found ^ self.held) - pending
         self.held, self.is_read = found, True
 
     def meddled(self, rows: Mapping[Prefix, bool]) -> int:
@@ -145,15 +149,20 @@ class Protection:
                 alike[ranking].append(prefix)
             self._touch(self._place(alike))
 
-    def remember(self, prefixes: Iterable[Prefix], best: Mapping[Prefix, Ranking]) -> None:
-        """An earlier ncgd has protected these."""
-        fresh = {prefix for prefix in prefixes if prefix not in best}
-        self.memory |= fresh
-        self.disk.touch(fresh)
-        self._judged_by = None
+    def found(self, rows: Rows, held: Iterable[Prefix], best: Mapping[Prefix, Ranking]) -> None:
+        """What one of the three places holds. What is there at the start, an earlier ncgd has protected."""
+        if not rows.is_read:
+            fresh = {prefix for prefix in held if prefix not in best} - self.memory
+            self.memory |= fresh
+            self.unjudged |= fresh
+            self.disk.touch(fresh, fresh)
+        rows.read(held, self.unjudged)
 
     def judge(self, is_acceptable: Callable[[Prefix], bool], key: Hashable) -> None:
-        """Go on finding out what of ``memory`` would be accepted now; ``key`` tells one policy from another."""
+        """Go on finding out what of ``memory`` would be accepted now; ``key`` tells one policy from another.
+
+        Until then it is left as it is.
+        """
         if key != self._judged_by:
             self._judged_by, self.unjudged = key, set(self.memory)
         chunk = set(islice(self.unjudged, AT_ONCE))
@@ -161,20 +170,18 @@ class Protection:
         good = {prefix for prefix in chunk if is_acceptable(prefix)}
         self.remembered |= good
         self.remembered -= chunk - good
-        self.backstops.touch(chunk)
-        self.guard.touch(chunk)
+        self._touch(chunk)
 
     def forget(self) -> None:
         """All that has to be protected has been told: nothing is remembered any more."""
         if self.memory:
-            self._touch(self.memory)
+            forgotten = self.memory
             self.memory, self.remembered, self.unjudged = set(), set(), set()
+            self._touch(forgotten)
 
     def uninstalled(self, prefixes: Iterable[Prefix]) -> None:
         """Routes are gone, so what protected them may go too."""
-        chunk = set(prefixes)
-        self.backstops.touch(chunk)
-        self.guard.touch(chunk)
+        self._touch(set(prefixes))
 
     def change_backstops(
         self, is_leaving: Callable[[Prefix], bool], routes: Mapping[Prefix, int | None]
@@ -183,10 +190,9 @@ class Protection:
         if not self.backstops.is_due:
             return {}
         chunk = self.backstops.take(AT_ONCE)
-        wanted = chunk & self.learned | chunk & self.remembered
-        held = self.backstops.held
+        wanted, held = self._wanted(chunk), self.backstops.held
         change = dict.fromkeys(wanted - held, True)
-        for prefix in (chunk & held) - wanted:
+        for prefix in (chunk & held) - wanted - self.unjudged:
             if not is_leaving(prefix) or routes.get(prefix, 0) is None:
                 change[prefix] = False
         return change
@@ -201,9 +207,8 @@ class Protection:
         if self.guard.is_writing or not self.guard.is_read:
             return Delta()
         chunk = self.guard.take(AT_ONCE)
-        wanted = (chunk & self.learned | chunk & self.remembered) - self.mixed - DEFAULT_ROUTES
-        held = self.guard.held
-        remove = [prefix for prefix in (chunk & held) - wanted if not is_leaving(prefix)]
+        wanted, held = self._wanted(chunk) - self.mixed - DEFAULT_ROUTES, self.guard.held
+        remove = [prefix for prefix in (chunk & held) - wanted - self.unjudged if not is_leaving(prefix)]
         passing = interfaces | {LOOPBACK} if self.learned or self.remembered or held else frozenset[str]()
         closed = self.interfaces - passing if may_close else frozenset()
         added: list[object] = [*(wanted - held), *(passing - self.interfaces)]
@@ -222,7 +227,7 @@ class Protection:
         if remove and self._may_forget is None:
             self._may_forget = now + FORGET_SECONDS
         if not add and (self._may_forget is None or now < self._may_forget):
-            self.disk.touch(remove)
+            self.disk.touch(remove, frozenset())
             return Delta()
         self._may_forget = None
         self.disk.is_writing = True
@@ -239,9 +244,16 @@ class Protection:
             moved |= _put(self.mixed, prefixes, is_in=is_mixed)
         return moved
 
-    def _touch(self, prefixes: Iterable[Prefix]) -> None:
-        for rows in (self.backstops, self.guard, self.disk):
-            rows.touch(prefixes)
+    def _wanted(self, prefixes: Set[Prefix]) -> set[Prefix]:
+        """Those of them that are to be protected."""
+        return {*(prefixes & self.learned), *(prefixes & self.remembered)}
+
+    def _touch(self, prefixes: Set[Prefix]) -> None:
+        settled = prefixes - self.unjudged
+        wanted = self._wanted(settled)
+        self.backstops.touch(settled, wanted)
+        self.guard.touch(settled, wanted - self.mixed - DEFAULT_ROUTES)
+        self.disk.touch(prefixes, {*(prefixes & self.learned), *(prefixes & self.memory)})
 
 
 def _put(where: set[Prefix], prefixes: Iterable[Prefix], *, is_in: bool) -> set[Prefix]:

@@ -106,19 +106,22 @@ class Site:
         self.desired: Desired | None = None
         self.start(intent)
 
-    def start(self, intent: Intent) -> None:
-        """A new ncgd meets the outside as it is."""
+    def start(self, intent: Intent, *, in_a_hurry: bool = False) -> None:
+        """A new ncgd meets the outside as it is; ``in_a_hurry`` it makes a pass after each thing that it learns."""
         self.world = World(started=self.now, now=self.now, node="node-1")
         self.intent = intent
-        self._tell(
+        for event in (
             ev.IntentRead(intent=intent),
             ev.CapabilityProbed(capability=self.capability),
+            ev.PrefixesRemembered(prefixes=frozenset(self.disk), flaw=self.flaw),
+            self.guard_as_it_is(),
             ev.InterfacesRead(interfaces=dict(self.interfaces)),
             ev.NexthopsRead(nexthops=dict(self.nexthops)),
             ev.RoutesRead(routes=dict(self.routes), backstops=frozenset(self.backstops)),
-            ev.PrefixesRemembered(prefixes=frozenset(self.disk), flaw=self.flaw),
-            self.guard_as_it_is(),
-        )
+        ):
+            self._tell(event)
+            if in_a_hurry:
+                self.one_pass()
 
     def guard_as_it_is(self) -> ev.GuardRead:
         """What a reading of nftables shows."""

@@ -11,7 +11,8 @@ from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.flaw import Flaw
 from ncgd.model.spec import Intent, LeakProtection, Policy, PrefixRule
-from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, tunnel
+from ncgd.plan.plan import RouteStep, Step
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, peer, tunnel
 
 OTHER = px.parse("10.200.0.0/16")
 
@@ -52,6 +53,31 @@ def test_after_a_reboot_nothing_is_forwarded_before_all_is_protected() -> None:
     assert is_on
     assert site.guard >= site.disk
     assert site.backstops >= site.disk
+
+
+def test_a_restart_touches_nothing_of_what_protects_a_full_table() -> None:
+    many = [px.make(4, (10 << 24) + (1 << 22) + (number << 8), 24) for number in range(25_000)]
+    private = Policy(deny=(PrefixRule(prefix=px.parse("172.16.0.0/12"), ge=12, le=32),))
+    peers = {f"peer-{n}": peer(n, max_prefixes=50_000, import_policy=private) for n in (1, 2)}
+    site = healthy_site(replace(ha_vpn(), peers=peers))
+    for name in site.intent.peers:
+        site.peer_sends(name, *many)
+    site.settle()
+    site.saved()
+    refused = [px.make(4, (172 << 24) + (16 << 16) + (number << 4), 28) for number in range(40_000)]
+    site.disk |= set(refused)
+    before = set(site.backstops), set(site.guard)
+    site.routes.clear()  # its tunnels' devices went while nobody looked
+    first = len(site.plans)
+    site.start(site.intent, in_a_hurry=True)
+    site.settle()
+    site.charon_answers()
+    site.speaker_answers()
+    site.settle()
+    assert (site.backstops, site.guard) == before
+    steps = [step for plan in site.plans[first:] for step in plan.steps]
+    assert not [step for step in steps if isinstance(step, RouteStep) and step.change.backstops]
+    assert not [step for step in steps if isinstance(step, Step) and step.table == "guard"]
 
 
 def test_without_nft_the_gateway_forwards_all_the_same() -> None:
