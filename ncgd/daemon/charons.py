@@ -1,7 +1,7 @@
 """One strongSwan driver per charon, and the tables that route rows to the charon they belong to."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ncgd.drivers.port import OwnedTable
@@ -68,31 +68,32 @@ class RoutedTable:
         self._holders: dict[object, str] = {}
 
     async def write(self, delta: Delta[object, object]) -> Outcome[object]:
-        """Split the delta by charon and write each part; one charon's failure leaves the others alone."""
+        """Split the delta by charon and write all parts at once; one that fails or hangs leaves others alone."""
         failed: dict[object, str] = {}
-        for name in self._charons.names:
-            part = Delta(
-                set={key: row for key, row in delta.set.items() if _charon_of(row) == name},
-                remove=frozenset(key for key in delta.remove if self._may_hold(name, key)),
-            )
-            if not part:
-                continue
-            driver = self._charons.driver(name)
-            if driver is None:
-                continue  # it went while another was written to, and its rows with it
-            try:
-                outcome = await self._select(driver).write(part)
-            except DriverError as error:
-                failed |= dict.fromkeys([*part.set, *part.remove], str(error))
-                continue
-            failed |= outcome.failed
-            self._holders |= dict.fromkeys(part.set, name)
+        for part_failed in await asyncio.gather(*(self._write_to(name, delta) for name in self._charons.names)):
+            failed |= part_failed
         failed |= {
             key: f"there is no charon {_charon_of(row)!r}" for key, row in delta.set.items() if self._is_lost(row)
         }
         for key in delta.remove - failed.keys():
             self._holders.pop(key, None)
         return Outcome(failed=failed)
+
+    async def _write_to(self, name: str, delta: Delta[object, object]) -> Mapping[object, str]:
+        """Write one charon's part; failures by key."""
+        part = Delta(
+            set={key: row for key, row in delta.set.items() if _charon_of(row) == name},
+            remove=frozenset(key for key in delta.remove if self._may_hold(name, key)),
+        )
+        driver = self._charons.driver(name)
+        if not part or driver is None:
+            return {}
+        try:
+            outcome = await self._select(driver).write(part)
+        except DriverError as error:
+            return dict.fromkeys([*part.set, *part.remove], str(error))
+        self._holders |= dict.fromkeys(part.set, name)
+        return outcome.failed
 
     def _is_lost(self, row: object) -> bool:
         return _charon_of(row) not in self._charons.names

@@ -24,6 +24,8 @@ from ncgd.model.ike import DataplaneMode
 from ncgd.model.spec import Intent, LeakProtection, Mode
 
 IP_FORWARD = "net.ipv4.ip_forward"
+HUNG_SECONDS = 15.0
+"""A running speaker counts as hung when it has not answered for so long, which takes 15 s more to be noticed."""
 SPEAKER = "exabgp"
 """Name of the supervised BGP speaker."""
 
@@ -100,16 +102,24 @@ def _protect(intent: Intent, world: World, checks: Mapping[str, tuple[ImportChec
 
 
 def _processes(tunnels: Mapping[str, TunnelPlan], mode: DataplaneMode | None, world: World) -> Rows:
-    rows: dict[object, object] = {SPEAKER: SPEAKER}
+    rows: dict[str, object] = {SPEAKER: SPEAKER}
     if mode:
-        rows |= {plan.charon.name: plan.charon for plan in tunnels.values() if not _has_to_end(plan.charon.name, world)}
-    return rows
+        rows |= {plan.charon.name: plan.charon for plan in tunnels.values()}
+    return {name: row for name, row in rows.items() if not _has_to_end(name, world)}
 
 
-def _has_to_end(charon: str, world: World) -> bool:
-    """Whether a charon that we supervise is of no use any more; it is wanted again as soon as it has ended."""
-    process = world.processes.get(charon)
-    return charon in world.lost_tuns and process is not None and process.is_running
+def _has_to_end(name: str, world: World) -> bool:
+    """Whether a program that we supervise is of no use any more; it is wanted again as soon as it has ended.
+
+    A charon without its TUN device; a speaker that hangs, since when it ends its peers keep our routes for the restart
+    time (RFC 4724), and when they have to give it up themselves, they drop them.
+    """
+    process = world.processes.get(name)
+    if process is None or not process.is_running:
+        return False
+    speaker = world.speaker
+    hangs = not speaker.is_up and world.now - max(speaker.since, process.since) > HUNG_SECONDS
+    return hangs if name == SPEAKER else name in world.lost_tuns
 
 
 def _sysctls(tunnels: Mapping[str, TunnelPlan], intent: Intent, world: World) -> Rows:

@@ -41,7 +41,9 @@ def fold(world: World, event: ev.Event, now: float) -> World:
         case ev.ProcessesRead(names=names):
             return replace(world, written={**world.written, "processes": dict.fromkeys(names)})
         case ev.ProcessChanged():
-            view = ProcessView(is_running=event.is_running, pid=event.pid, reason=event.reason, restarts=event.restarts)
+            view = ProcessView(
+                is_running=event.is_running, pid=event.pid, reason=event.reason, restarts=event.restarts, since=now
+            )
             lost = world.lost_tuns if event.is_running else world.lost_tuns - {event.name}
             return replace(world, processes={**world.processes, event.name: view}, lost_tuns=lost)
         case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():

@@ -63,6 +63,8 @@ class ProcessView:
     pid: int | None
     reason: str
     restarts: int
+    since: float
+    """When this was told, by the loop's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,3 +132,33 @@ def test_a_foreign_route_that_wins_is_left_alone_and_told() -> None:
     assert any("NOT used" in line and "static" in line for line in lines)
     site.tell(replace(rows, shadows={}))
     assert site.report().problems == ()
+
+
+def test_a_speaker_that_hangs_is_ended_and_started_anew_and_forwarding_goes_on() -> None:
+    site = healthy_site()
+    site.tell(ev.ProcessChanged(name="exabgp", is_running=True, pid=1))
+    site.settle()
+    site.now += 100
+    site.tell(ev.SpeakerLost(reason="ExaBGP did not answer 'version' within 10 s"))
+    site.settle()
+    assert {problem.reason for problem in site.report().problems} == {"SpeakerUnreachable"}
+    site.now += 16
+    assert _processes(site) == [(set(), {"exabgp"})]
+    assert site.carries(VPC) and len(site.carries(VPC)) == 2
+    site.tell(ev.ProcessChanged(name="exabgp", is_running=False))
+    assert _processes(site) == [({"exabgp"}, set())]
+    site.tell(ev.ProcessChanged(name="exabgp", is_running=True, pid=2))
+    site.now += 10
+    assert _processes(site) == [], "it has only just started"
+    site.speaker_answers()
+    site.settle()
+    site.now += 60
+    site.settle()
+    assert site.report().problems == ()
+
+
+def test_a_speaker_that_nobody_supervises_is_left_alone() -> None:
+    site = healthy_site()
+    site.tell(ev.SpeakerLost(reason="gone"))
+    site.now += 60
+    assert _processes(site) == []

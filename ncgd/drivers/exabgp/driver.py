@@ -17,6 +17,8 @@ from ncgd.model.delta import Delta, Outcome
 from ncgd.model.event import SpeakerLost, SpeakerUp
 
 _READ_BYTES = 1 << 16
+_TOUCH_SECONDS = 5.0
+"""How often ExaBGP is asked for a sign of life: one that hangs says nothing, and its bridge answers on."""
 _PAUSE_SECONDS = 0.1
 """Between attempts to reach the bridge."""
 
@@ -82,6 +84,9 @@ class Exabgp:
         self._is_ready = True
         self._sessions.start({key: row.peer for key, row in self._loaded.items() if row.peer})
         self._send(codec.SYNC)
+        while True:
+            await asyncio.sleep(_TOUCH_SECONDS)
+            await self._ask("version")
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         rest = b""
