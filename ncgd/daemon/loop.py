@@ -116,10 +116,10 @@ class Loop:
         if isinstance(step, RouteStep):
             self._programming = asyncio.create_task(self._program_routes(step.change), name="program routes")
             return
+        if step.table in self._slow or (_only_removes(step) and WITHDRAWN_FIRST in self._slow):
+            return  # planned again once it is done
         if step.delta.remove and step.table != WITHDRAWN_FIRST and self._programming is not None:
             await self._programming  # make before break: routes point at what is removed until they are re-pointed
-        if step.table in self._slow:
-            return  # planned again once it is done
         log.debug("write %s: set %s, remove %s", step.table, list(step.delta.set), list(step.delta.remove))
         begun = self._clock()
         task = asyncio.create_task(self._write(step), name=f"write {step.table}")
@@ -160,6 +160,10 @@ class Loop:
         self._mailbox.post(
             TableWritten(table=step.table, begun=begun, set=delta.set, removed=delta.remove, outcome=outcome)
         )
+
+
+def _only_removes(step: Step) -> bool:
+    return bool(step.delta.remove) and not step.delta.set and step.table not in BESIDE
 
 
 def log_changes(before: Report | None, after: Report) -> None:

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from ncgd.drivers.port import Post
 from ncgd.errors import DriverError, NcgdError, Unavailable
@@ -21,6 +22,8 @@ from ncgd.model.event import ProcessChanged, ProcessesRead
 from ncgd.model.process import Launch
 
 log = logging.getLogger("ncgd.supervise")
+
+T = TypeVar("T")
 
 YOUNG_SECONDS = 10.0
 """A program that dies younger than this is started again more slowly."""
@@ -130,7 +133,7 @@ class Supervisor:
                 return process
             log.info("%s: its configuration has changed; restarting it", name, extra={"event": "process"})
             await _end(process)
-        process = await asyncio.to_thread(self._spawn, name, launch, digest)
+        process = await _to_the_end(asyncio.to_thread(self._spawn, name, launch, digest))
         log.info("%s: started, pid %d", name, process.pid, extra={"event": "process"})
         return process
 
@@ -194,6 +197,16 @@ class Supervisor:
 
     def _record(self, name: str) -> Path:
         return self._run_dir / f"{name}{_RECORD}"
+
+
+async def _to_the_end(work: Awaitable[T]) -> T:
+    """The result; when cancelled, not before the work is done: a thread cannot be, and what it starts is on record."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _signal_name(number: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ncgd.decision import rib as rib_module
 from ncgd.decision.policy import ImportCheck
 from ncgd.decision.renewal import renewing, without
-from ncgd.decision.routes import Carriers, blackholes, nexthop_id
+from ncgd.decision.routes import Carriers, distinct_numbers, nexthop_id
 from ncgd.decision.sessions import (
     carriers,
     import_checks,
@@ -150,9 +150,7 @@ def _may_forward(world: World) -> bool:
 
 def _nexthops(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], able: Carriers) -> Rows:
     rows: dict[int, Nexthop | NexthopGroup] = {}
-    groups = world.routes.groups(able)
-    if groups:
-        rows |= blackholes()
+    numbers = distinct_numbers(intent.peers)
     for name, peer in intent.peers.items():
         version = peer.peer_ip.version
         plan = tunnels.get(peer.tunnel) if peer.tunnel else None
@@ -163,9 +161,9 @@ def _nexthops(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], a
         if observed_link is None or not observed_link.is_up:
             continue
         gateway = None if plan else peer.peer_ip
-        number = nexthop_id(name, version)
+        number = nexthop_id(numbers[name], version)
         rows[number] = Nexthop(id=number, version=version, interface=interface, gateway=gateway)
-    rows |= groups
+    rows |= world.routes.groups(able, numbers)
     # Routes of an earlier run whose peers have not spoken yet keep what they point at.
     observed = world.nexthops or {}
     for number in world.routes.orphan_groups:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.problems import shadow_text
-from ncgd.decision.routes import active_tier, group_id
+from ncgd.decision.routes import active_tier
 from ncgd.decision.sessions import advertised_meds, exported, session_reason, watch_text
 from ncgd.decision.tunnels import tunnel_state
 from ncgd.decision.world import World
@@ -97,7 +97,7 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
         order = ", then ".join(" and ".join(tier) for tier in ranking)
         lines.append(f"  preference (RFC 4271 section 9.1): {order}")
         active = active_tier(ranking, desired.carriers)
-        group = group_id(ranking, px.version(prefix))
+        group = world.routes.desired.get(prefix)
         if active:
             lines.append(f"  forwards through {' and '.join(active)} (nexthop group {group})")
         else:

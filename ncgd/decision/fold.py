@@ -1,6 +1,6 @@
 """How events change the World. ``fold`` is the only way it changes, and time is an event like the others."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
@@ -41,11 +41,7 @@ def fold(world: World, event: ev.Event, now: float) -> World:
         case ev.ProcessesRead(names=names):
             return replace(world, written={**world.written, "processes": dict.fromkeys(names)})
         case ev.ProcessChanged():
-            view = ProcessView(
-                is_running=event.is_running, pid=event.pid, reason=event.reason, restarts=event.restarts, since=now
-            )
-            lost = world.lost_tuns if event.is_running else world.lost_tuns - {event.name}
-            return replace(world, processes={**world.processes, event.name: view}, lost_tuns=lost)
+            return _fold_process(world, event)
         case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():
             return _fold_ike(world, event)
         case ev.EspRead(if_ids=if_ids):
@@ -69,6 +65,17 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return _fold_bgp(world, event)
 
 
+def _fold_process(world: World, event: ev.ProcessChanged) -> World:
+    view = ProcessView(
+        is_running=event.is_running, pid=event.pid, reason=event.reason, restarts=event.restarts, since=world.now
+    )
+    world = replace(world, processes={**world.processes, event.name: view})
+    if event.is_running:
+        return world
+    # The next charon makes a device of its own: what is read of this one's end is no news any more.
+    return replace(_without_tuns(world, {event.name}), lost_tuns=world.lost_tuns - {event.name})
+
+
 def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev.IkeFailed | ev.TunFound) -> World:
     match event:
         case ev.CharonUp(charon=name, version=version, tunnels=tunnels):
@@ -86,8 +93,25 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
             return _fold_sas(replace(world, charons={**world.charons, name: view}), name, sas)
         case ev.IkeFailed(failure=failure):
             return replace(world, ike_failures={**world.ike_failures, failure.tunnel: failure})
-        case ev.TunFound(charon=name, interface=interface):
-            return replace(world, tuns={**world.tuns, name: interface}, lost_tuns=world.lost_tuns - {name})
+        case ev.TunFound(charon=name, interface=interface, index=index):
+            return replace(
+                world,
+                tuns={**world.tuns, name: interface},
+                tun_indexes={**world.tun_indexes, name: index},
+                lost_tuns=world.lost_tuns - {name},
+            )
+
+
+def _without_tuns(world: World, charons: Set[str]) -> World:
+    """These userspace charons have lost their TUN devices, and their SAs with them."""
+    dead = charons & world.tuns.keys()
+    return replace(
+        world,
+        tuns={charon: tun for charon, tun in world.tuns.items() if charon not in dead},
+        charons={
+            name: replace(view, sas={}, is_read=False) if name in dead else view for name, view in world.charons.items()
+        },
+    )
 
 
 def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
@@ -161,8 +185,13 @@ def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World
     world = replace(world, interfaces=dict(interfaces))
     if not renewed:
         return world
-    # What belonged to a device went with it: addresses and settings, and a userspace charon's SAs with its TUN.
-    dead = {charon for charon, tun in world.tuns.items() if tun in renewed}
+    # What belonged to a device went with it: addresses and settings, and a userspace charon's SAs with its TUN; but a
+    # device with another index than the charon's was one before it.
+    dead = {
+        charon
+        for charon, tun in world.tuns.items()
+        if tun in renewed and before[tun].index == world.tun_indexes[charon]
+    }
     addresses = {
         key: row
         for key, row in world.written.get("addresses", {}).items()
@@ -174,12 +203,8 @@ def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World
         if not any(f".{name}." in str(key) for name in renewed)
     }
     return replace(
-        world,
-        tuns={charon: tun for charon, tun in world.tuns.items() if charon not in dead},
+        _without_tuns(world, dead),
         lost_tuns=world.lost_tuns | dead,
-        charons={
-            name: replace(view, sas={}, is_read=False) if name in dead else view for name, view in world.charons.items()
-        },
         written={**world.written, "addresses": addresses, "sysctls": sysctls},
     )
 

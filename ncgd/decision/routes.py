@@ -5,7 +5,7 @@ blackhole; so losing a tunnel replaces one group, whatever the number of prefixe
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -22,14 +22,24 @@ def stable_number(text: str) -> int:
     return int.from_bytes(sha256(text.encode()).digest()[:3]) or 1
 
 
-def nexthop_id(peer: str, version: int) -> int:
-    """Id of the nexthop object of a peer."""
-    base = fib.NEXTHOP_V6_BASE if version == 6 else fib.NEXTHOP_V4_BASE
-    return base + stable_number(peer)
+def distinct_numbers(names: Iterable[str]) -> dict[str, int]:
+    """A stable number for each name; of two names with the same one, the later in the alphabet gets the next."""
+    taken: dict[int, str] = {}
+    for name in sorted(names):
+        number = stable_number(name)
+        while number in taken:
+            number = number % 0xFFFFFF + 1
+        taken[number] = name
+    return {name: number for number, name in taken.items()}
+
+
+def nexthop_id(number: int, version: int) -> int:
+    """Id of the nexthop object of a peer that has this number."""
+    return number + (fib.NEXTHOP_V6_BASE if version == 6 else fib.NEXTHOP_V4_BASE)
 
 
 def group_id(ranking: Ranking, version: int) -> int:
-    """Id of the group that stands for a ranking."""
+    """Id of the group that stands for a ranking, unless another ranking has it."""
     base = fib.GROUP_V6_BASE if version == 6 else fib.GROUP_V4_BASE
     return base + stable_number("|".join(",".join(tier) for tier in ranking))
 
@@ -55,19 +65,9 @@ def active_tier(ranking: Ranking, carriers: Carriers) -> tuple[str, ...]:
     return ()
 
 
-def group_of(ranking: Ranking, version: int, carriers: Carriers) -> NexthopGroup:
-    """The group of a ranking as it should be now; a blackhole stands in when nothing can carry."""
-    members = tuple(nexthop_id(peer, version) for peer in active_tier(ranking, carriers))
-    blackhole = fib.BLACKHOLE_V6 if version == 6 else fib.BLACKHOLE_V4
-    return NexthopGroup(id=group_id(ranking, version), members=members or (blackhole,))
-
-
-def blackholes() -> dict[int, Nexthop]:
-    """The two nexthops that drop."""
-    return {
-        fib.BLACKHOLE_V4: Nexthop(id=fib.BLACKHOLE_V4, version=4),
-        fib.BLACKHOLE_V6: Nexthop(id=fib.BLACKHOLE_V6, version=6),
-    }
+def _blackhole(version: int) -> int:
+    """Id of the nexthop that drops."""
+    return fib.BLACKHOLE_V6 if version == 6 else fib.BLACKHOLE_V4
 
 
 class RouteTable:
@@ -114,13 +114,25 @@ class RouteTable:
                 self.desired.pop(prefix, None)
         else:
             group = group_id(ranking, version)
+            while self._rankings.get(group, (ranking, version)) != (ranking, version):
+                group += 1  # the number of another ranking, once in millions
             self._rankings[group] = (ranking, version)
             self.desired.update(dict.fromkeys(prefixes, group))
             self._users[group] += len(prefixes)
 
-    def groups(self, carriers: Carriers) -> dict[int, NexthopGroup]:
-        """The groups that the desired routes point at, as they should be now."""
-        return {group: group_of(ranking, version, carriers) for group, (ranking, version) in self._rankings.items()}
+    def groups(self, carriers: Carriers, numbers: Mapping[str, int]) -> dict[int, Nexthop | NexthopGroup]:
+        """The groups that the desired routes point at, as they should be now, by id.
+
+        ``numbers`` of the peers. A blackhole stands in when nothing can carry; it comes along for the IP versions in
+        use only, since a host without IPv6 refuses the other.
+        """
+        rows: dict[int, Nexthop | NexthopGroup] = {}
+        for group, (ranking, version) in self._rankings.items():
+            hole = _blackhole(version)
+            rows[hole] = Nexthop(id=hole, version=version)
+            members = tuple(nexthop_id(numbers[peer], version) for peer in active_tier(ranking, carriers))
+            rows[group] = NexthopGroup(id=group, members=members or (hole,))
+        return rows
 
     def read(self, routes: Mapping[Prefix, int]) -> int:
         """Take over what the kernel holds; returns how many rows differ from what we believed (drift)."""

@@ -6,7 +6,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 from ncgd.decision.mtu import payload_bytes
-from ncgd.decision.routes import stable_number
+from ncgd.decision.routes import distinct_numbers
 from ncgd.decision.world import World
 from ncgd.model.bgp import SessionState
 from ncgd.model.clamp import MssClamp
@@ -66,14 +66,8 @@ class TunnelPlan:
 
 
 def if_ids(names: list[str]) -> dict[str, int]:
-    """An ``if_id`` per tunnel name: stable across restarts and other tunnels (hash, then linear probing)."""
-    taken: dict[int, str] = {}
-    for name in sorted(names):
-        number = stable_number(name)
-        while number in taken:
-            number = number % 0xFFFFFF + 1
-        taken[number] = name
-    return {name: IF_ID_BASE + number for number, name in taken.items()}
+    """An ``if_id`` per tunnel name: stable across restarts and other tunnels."""
+    return {name: IF_ID_BASE + number for name, number in distinct_numbers(names).items()}
 
 
 def interface_name(tunnel: str, if_id: int) -> str:

@@ -80,6 +80,8 @@ class World:
     charons: Mapping[str, CharonView] = field(default_factory=dict)
     tuns: Mapping[str, str] = field(default_factory=dict)
     """TUN device by charon (userspace dataplane)."""
+    tun_indexes: Mapping[str, int] = field(default_factory=dict)
+    """Interface index of the device that each charon was last found with."""
     lost_tuns: frozenset[str] = frozenset()
     """Charons whose TUN device somebody else has removed; they make another one only when they start."""
     speaker: SpeakerView = SpeakerView()

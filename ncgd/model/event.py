@@ -101,10 +101,11 @@ class IkeFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunFound:
-    """Which TUN device a userspace charon has made."""
+    """Which TUN device a userspace charon has made, by name and index."""
 
     charon: str
     interface: str
+    index: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

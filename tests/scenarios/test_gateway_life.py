@@ -369,7 +369,7 @@ def test_a_userspace_charon_that_dies_takes_its_sas_along_and_nothing_is_written
     site.interfaces["ipsec0"] = tun
     sa = TunnelSa(tunnel="tunnel-1", state=SaState.INSTALLED, ike_id="1")
     site.tell(
-        ev.TunFound(charon="charon-tunnel-1", interface="ipsec0"),
+        ev.TunFound(charon="charon-tunnel-1", interface="ipsec0", index=7),
         ev.InterfacesRead(interfaces=dict(site.interfaces)),
         ev.CharonUp(charon="charon-tunnel-1", version="5.9.8"),
         ev.SasRead(charon="charon-tunnel-1", sas={"tunnel-1": sa}),
@@ -384,7 +384,7 @@ def test_a_userspace_charon_that_dies_takes_its_sas_along_and_nothing_is_written
     site.interfaces["ipsec0"] = replace(tun, index=8)
     site.tell(
         ev.InterfacesRead(interfaces=dict(site.interfaces)),
-        ev.TunFound(charon="charon-tunnel-1", interface="ipsec0"),
+        ev.TunFound(charon="charon-tunnel-1", interface="ipsec0", index=8),
     )
     assert site.report().tunnels[0].status == "down"
 

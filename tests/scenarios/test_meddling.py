@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from ncgd.decision.explain import explain
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
@@ -24,7 +26,7 @@ def userspace_site() -> Site:
         ev.ProcessChanged(name=CHARON, is_running=True, pid=1),
         ev.InterfacesRead(interfaces=dict(site.interfaces)),
         ev.CharonUp(charon=CHARON, version="5.9.8"),
-        ev.TunFound(charon=CHARON, interface="ipsec0"),
+        ev.TunFound(charon=CHARON, interface="ipsec0", index=7),
         ev.SasRead(charon=CHARON, sas={"tunnel-1": TunnelSa(tunnel="tunnel-1", state=SaState.INSTALLED)}),
     )
     site.one_pass()
@@ -46,6 +48,24 @@ def test_a_charon_whose_tun_device_was_removed_is_started_anew_once() -> None:
     site.tell(ev.ProcessChanged(name=CHARON, is_running=False))
     assert _processes(site) == [({CHARON}, set())]
     site.tell(ev.ProcessChanged(name=CHARON, is_running=True, pid=2), ev.CharonUp(charon=CHARON, version="5.9.8"))
+    assert _processes(site) == []
+
+
+@pytest.mark.parametrize("is_found_first", [True, False])
+def test_a_charon_that_was_started_anew_keeps_its_new_device(is_found_first: bool) -> None:
+    """Its end, its start, the new device and the reading of interfaces come in any order."""
+    site = userspace_site()
+    site.tell(ev.ProcessChanged(name=CHARON, is_running=False), ev.ProcessChanged(name=CHARON, is_running=True, pid=2))
+    eth0, new = site.interfaces["eth0"], replace(site.interfaces["ipsec0"], index=8)
+    found = ev.TunFound(charon=CHARON, interface="ipsec0", index=8)
+    gone = ev.InterfacesRead(interfaces={"eth0": eth0})
+    back = ev.InterfacesRead(interfaces={"eth0": eth0, "ipsec0": new})
+    site.interfaces["ipsec0"] = new
+    for event in (found, gone, back) if is_found_first else (gone, back, found):
+        site.tell(ev.CharonUp(charon=CHARON, version="5.9.8"), event)
+        assert _processes(site) == []
+    assert site.world.tuns == {CHARON: "ipsec0"}
+    site.tell(found, back)
     assert _processes(site) == []
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from pathlib import Path
+from socket import if_nametoindex
 
 from ncgd.drivers.port import Post
 from ncgd.drivers.strongswan import parse
@@ -112,7 +113,9 @@ class Strongswan:
         self._post(CharonUp(charon=self._charon, version=parse.version(answer), tunnels=frozenset(tunnels)))
         interface = tun_interface(pid)
         if interface is not None:
-            self._post(TunFound(charon=self._charon, interface=interface))
+            with suppress(OSError):  # it went meanwhile, and charon with it
+                index = if_nametoindex(interface)
+                self._post(TunFound(charon=self._charon, interface=interface, index=index))
 
     async def _listen(self, events: Events) -> None:
         async for event in events.follow():

@@ -11,6 +11,7 @@ from ncgd.model import event as ev
 from ncgd.model.delta import Delta, Outcome
 from ncgd.model.fib import RouteChange
 from ncgd.model.prefix import Prefix
+from ncgd.model.spec import Intent
 from ncgd.plan.order import BOTTOM_UP
 from tests.scenarios.site import CAPABLE, ha_vpn
 
@@ -114,5 +115,26 @@ def test_a_bug_in_a_table_costs_that_table_and_is_told() -> None:
         await rig.until(lambda: rig.loop.state.passes > 3 or problems)
         texts = [retry.text for retry in rig.loop.state.world.retries.values()]
         assert any("a bug in ncgd: KeyError('a bug')" in text for text in texts)
+
+    run(scenario)
+
+
+def test_nothing_is_removed_before_the_peers_have_been_told() -> None:
+    """A speaker that takes its time: tunnels and keys stay until it has withdrawn what was advertised through them."""
+
+    async def scenario(rig: Rig, _: "asyncio.Task[None]") -> None:
+        rig.tables["neighbors"].gate.clear()
+        rig.mailbox.post(ev.SpeakerUp(version="5.0.15", neighbors=frozenset({"peer-1", "peer-2"})))
+        rig.mailbox.post(ev.SpeakerRead())
+        await rig.until(lambda: rig.tables["credentials"].writes and rig.tables["neighbors"].writes)
+        assert rig.tables["neighbors"].writes[-1].remove
+        rig.mailbox.post(ev.IntentRead(intent=Intent()))
+        passes = rig.loop.state.passes
+        for turn in range(1, 4):
+            rig.mailbox.post(ev.Ticked())
+            await rig.until(lambda turn=turn: rig.loop.state.passes > passes + turn)
+        assert not any(write.remove for write in rig.tables["credentials"].writes)
+        rig.tables["neighbors"].gate.set()
+        await rig.until(lambda: rig.tables["credentials"].writes[-1].remove)
 
     run(scenario)

@@ -65,6 +65,38 @@ def is_alive(pid: int | None) -> bool:
         return False
 
 
+def test_a_program_that_is_given_up_while_it_is_being_started_does_not_stay_behind(tmp_path: Path) -> None:
+    """Here its log is a pipe, which opens only when somebody reads it: the start takes as long as the test likes."""
+
+    async def scenario() -> None:
+        os.mkfifo(tmp_path / "it.log")
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            await asyncio.sleep(0.1)  # long enough for the start to begin; when not, there is nothing to see
+            stopping = asyncio.ensure_future(watcher.supervisor.write(STOP))
+            await asyncio.wait({stopping}, timeout=0.1)
+            reading = os.open(tmp_path / "it.log", os.O_RDONLY | os.O_NONBLOCK)
+            await stopping
+            await asyncio.to_thread(lambda: None)
+            os.close(reading)
+        assert sleepers() == []
+        assert not (tmp_path / "it.process.json").exists()
+
+    def sleepers() -> list[str]:
+        """Living children of ours that sleep; whichever thread has started them."""
+        found = Path("/proc").glob("[0-9]*/stat")
+        return [line for line in map(_stat, found) if f"(sleep) S {os.getpid()} " in line]
+
+    asyncio.run(scenario())
+
+
+def _stat(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has ended
+        return ""
+
+
 def test_a_killed_program_is_started_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with Watcher(tmp_path, launcher()) as watcher:
