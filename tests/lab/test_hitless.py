@@ -19,6 +19,7 @@ from tests.integration.netns import until
 from tests.lab import cloud_side, site_side
 from tests.lab.conftest import Lab
 from tests.lab.site_side import GATEWAY, PEERS, TUNNELS, edited, ip
+from tests.lab.test_liveness import CLOUD0, blackhole, interfaces_used, reasons
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 
@@ -285,3 +286,26 @@ def test_rows_that_others_add_are_taken_away_or_left_alone(untouched: Lab) -> No
     until(lambda: site_side.ours() == {SUBNET: group}, 5, "what carries our mark is as we want it")
     ip(f"route del {SUBNET} metric 500 proto static")  # fails when it has gone
     assert len(untouched.processes("ncgd")) == 1
+
+
+def test_a_kill_during_failover_moves_no_traffic_back_into_the_dead_tunnel(lab: Lab) -> None:
+    """The next ncgd sees an SA and a session that are up, and has to know better."""
+    site_side.healthy()
+    before = untouchable()
+    with site_side.vm_with_many_addresses():
+        address = site_side.address_through("tunnel-2")
+        with site_side.flowing(address) as lost:
+            with blackhole(lab, f"ip daddr {CLOUD0}"):
+                _kill(lab)  # before it can have noticed
+                until(lambda: reasons(lab).get("tunnel-1") == "DataPathDead", 20, "the next one notices")
+                until(lambda: len(interfaces_used(lab)) == 1, 10, "one tunnel carries")
+                with site_side.flowing("10.128.0.10", "10.128.0.11") as moved:
+                    for _ in range(3):
+                        _kill(lab)
+                        until(lambda: reasons(lab).get("tunnel-1") == "DataPathDead", 20)
+                    assert len(interfaces_used(lab)) == 1
+                assert moved == {"10.128.0.10": 0, "10.128.0.11": 0}
+            site_side.healthy()
+        assert lost == {address: 0}, "the other tunnel notices nothing"
+    after = until(lambda: now if (now := untouchable())["nexthops"] == before["nexthops"] else None, 30)
+    assert after["routes"] == before["routes"]
