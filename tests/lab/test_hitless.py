@@ -199,8 +199,9 @@ def test_a_new_version_with_other_ids_and_settings(untouched: Lab) -> None:
     code = textwrap.dedent("""
         import sys
         from ncgd.decision import desired, routes
-        number, sysctls = routes.stable_number, desired._sysctls
-        routes.stable_number = lambda text: number("next " + text)
+        nexthop, group, sysctls = routes.nexthop_id, routes.group_id, desired._sysctls
+        routes.nexthop_id = desired.nexthop_id = lambda *some: nexthop(*some) ^ 0x10
+        routes.group_id = lambda *some: group(*some) ^ 0x10
         desired._sysctls = lambda *some: sysctls(*some) | {"net.ipv4.fib_multipath_hash_policy": "0"}
         sys.argv[0] = "/opt/next/bin/ncgd"
         from ncgd.daemon.main import main
