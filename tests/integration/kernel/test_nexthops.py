@@ -1,13 +1,16 @@
 """Nexthop objects and groups."""
 
+import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 
 from ncgd.drivers.kernel.tables import Kernel
+from ncgd.errors import TimedOut
 from ncgd.model.delta import Delta
 from ncgd.model.event import Event
-from ncgd.model.fib import BLACKHOLE_V4, Nexthop, NexthopGroup
+from ncgd.model.fib import BLACKHOLE_V4, NEXTHOP_V4_BASE, Nexthop, NexthopGroup
 from tests.integration.kernel.host import A4, B4, GROUP4, GROUPS, MEMBERS, drive, host, raise_nexthops
 from tests.integration.netns import Namespace
 
@@ -107,5 +110,25 @@ def test_a_group_keeps_its_members_when_a_new_one_is_refused() -> None:
             failed = (await kernel.nexthops.write(Delta({GROUP4: worse}))).failed
             assert "lackhole" in failed[GROUP4]
             assert (await kernel.read_nexthops()).nexthops[GROUP4] == GROUPS[GROUP4]
+
+        drive(space, scenario)
+
+
+def test_a_dump_that_changes_underneath_is_begun_again() -> None:
+    """NLM_F_DUMP_INTR: nexthop objects come and go in a thread while the table is read over and over."""
+    with host("kn-nexthops") as space:
+
+        async def scenario(kernel: Kernel, _: list[Event]) -> None:
+            holes = [Nexthop(id=NEXTHOP_V4_BASE + 100 + number, version=4) for number in range(3000)]
+            assert not (await kernel.nexthops.write(Delta({row.id: row for row in holes}))).failed
+            toggles = "".join(
+                f"nexthop add id {number} blackhole\nnexthop del id {number}\n" for number in range(1, 4000)
+            )
+            meddling = asyncio.create_task(asyncio.to_thread(space.run, "ip", "-batch", "-", stdin=toggles))
+            while not meddling.done():
+                with suppress(TimedOut):  # said, when it never was quiet
+                    assert (await kernel.read_nexthops()).nexthops.keys() == {row.id for row in holes}
+            await meddling
+            assert (await kernel.read_nexthops()).nexthops.keys() == {row.id for row in holes}
 
         drive(space, scenario)
