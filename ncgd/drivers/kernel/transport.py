@@ -170,9 +170,13 @@ def open_listener(receive_bytes: int = BUFFER, protocol: int = socket.NETLINK_RO
 
 
 def join(listener: socket.socket, groups: Sequence[int]) -> None:
-    """Have the kernel send what it multicasts to these groups."""
-    for group in groups:
-        listener.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+    """Have the kernel send what it multicasts to these groups. Raises Unavailable; those of XFRM need CAP_NET_ADMIN."""
+    try:
+        for group in groups:
+            listener.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+    except OSError as error:
+        listener.close()
+        raise Unavailable(f"netlink: cannot listen: {error.strerror} (errno {error.errno})") from error
 
 
 def _open_socket(protocol: int) -> socket.socket:
