@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
 from ncgd.decision.renewal import DRAIN_SECONDS
-from ncgd.decision.retry import REPAIR_PAUSES, Retry, again
+from ncgd.decision.retry import RENEWAL_SECONDS, Retry, again
 from ncgd.decision.world import MEDDLED, SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session, SessionState
@@ -218,8 +218,11 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
     asked = [(key, row) for key, row in asked if not _went_to_a_dead_program(event, key, row, world)]
     for key, row in asked:
         if key in failed or table == "sas":
-            pauses = REPAIR_PAUSES if isinstance(key, Repair) else ()
-            retries[table, key] = again(retries.get((table, key)), world.now, failed.get(key, ""), row, pauses)
+            before, text = retries.get((table, key)), failed.get(key, "")
+            if isinstance(key, Repair):
+                retries[table, key] = again(before, world.now, text, row, RENEWAL_SECONDS)
+            else:
+                retries[table, key] = again(before, world.now, text, row)
             continue
         retries.pop((table, key), None)
         if table in READ_BACK:  # the next reading tells whether it is there; until then the same row need not go again

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-FIRST_SECONDS = 0.5
-LONGEST_SECONDS = 15.0
-REPAIR_PAUSES = (5.0, 30.0, 120.0, 300.0)
-"""Seconds from one repair of a tunnel to the next; the last holds on. A path that is filtered is not hammered."""
+FIRST_SECONDS, LONGEST_SECONDS = 0.5, 15.0
+RENEWAL_SECONDS = (2.0, 60.0)
+"""The same between repairs of a tunnel: what one cures may come back soon, and a filtered path is not hammered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +19,13 @@ class Retry:
 
 
 def again(
-    previous: Retry | None, now: float, text: str = "", row: object = None, pauses: tuple[float, ...] = ()
+    previous: Retry | None,
+    now: float,
+    text: str = "",
+    row: object = None,
+    pauses: tuple[float, float] = (FIRST_SECONDS, LONGEST_SECONDS),
 ) -> Retry:
-    """The retry after one more attempt: by ``pauses``, else 0.5 s, doubled each time, at most 15 s."""
+    """The retry after one more attempt: the first pause in seconds, doubled each time, at most the second."""
     attempts = (previous.attempts if previous else 0) + 1
-    pause = min(FIRST_SECONDS * 2 ** min(attempts - 1, 10), LONGEST_SECONDS)
-    if pauses:
-        pause = pauses[min(attempts, len(pauses)) - 1]
-    return Retry(attempts, now + pause, text, row)
+    first, longest = pauses
+    return Retry(attempts, now + min(first * 2 ** min(attempts - 1, 10), longest), text, row)

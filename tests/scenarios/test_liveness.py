@@ -163,7 +163,7 @@ def test_a_dead_path_gets_a_new_sa_beside_the_old_one_which_goes_then() -> None:
     site.probe_finds(tunnel_1=Pulse.DEAD, tunnel_2=Pulse.ALIVE)
     site.settle()
     site.plans.clear()
-    assert len(live(site, 3)) == 1
+    assert len(live(site, 2)) == 1
     steps = [step for plan in site.plans for step in plan.steps if isinstance(step, Step) and step.table == "sas"]
     assert [(set(step.delta.set), {getattr(key, "ike_id", "") for key in step.delta.remove}) for step in steps] == [
         ({Repair(tunnel="tunnel-1")}, set()),
@@ -180,17 +180,16 @@ def test_a_path_that_stays_dead_is_repaired_ever_more_slowly_and_one_that_flaps_
     site = healthy_site()
     live(site, 10)
     site.probe_finds(tunnel_1=Pulse.DEAD)
-    moments = live(site, 900)
-    assert [round(later - earlier) for earlier, later in pairwise(moments)][:5] == pytest.approx(
-        [5, 30, 120, 300, 300], abs=3
-    )
+    moments = live(site, 400)
+    pauses = [round(later - earlier) for earlier, later in pairwise(moments)]
+    assert pauses[:8] == pytest.approx([2, 4, 8, 16, 32, 60, 60, 60], abs=3)
     flapping = healthy_site()
     repairs = []
-    for _ in range(30):
+    for _ in range(20):
         flapping.probe_finds(tunnel_1=Pulse.DEAD)
         repairs += live(flapping, 10)
         flapping.probe_finds(tunnel_1=Pulse.ALIVE)
-        repairs += live(flapping, 20)
+        repairs += live(flapping, 10)
     assert len(repairs) <= len(moments) + 2
 
 
@@ -199,7 +198,7 @@ def test_the_back_off_of_repairs_is_forgotten_after_a_good_while() -> None:
     for _ in range(3):
         live(site, 100)
         site.probe_finds(tunnel_1=Pulse.DEAD)
-        assert len(live(site, 4)) == 1
+        assert len(live(site, 2)) == 1
         site.probe_finds(tunnel_1=Pulse.ALIVE)
 
 
