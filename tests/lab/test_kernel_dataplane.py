@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.integration.netns import until
 from tests.lab.conftest import PROGRAMS, Lab, assert_comes_back, assert_only_ike_and_esp_crosses
 from tests.lab.test_liveness import CLOUD0, assert_survives
 
@@ -16,6 +17,11 @@ def test_up_runs_on_the_kernels_esp(lab: Lab) -> None:
     assert status["dataplane"]["mode"] == "kernel"
     assert [each["usable"] for each in status["tunnels"]] == [True, True]
     assert "5 of 5 through tunnel-2" in lab.up_output
+
+
+def test_the_guard_lets_pass_what_the_kernel_is_about_to_encrypt(lab: Lab) -> None:
+    until(lambda: lab.status()["leakProtection"]["guarded"], what="the guard is in force")
+    assert lab.run("pod", "ping", "-c", "5", "-i", "0.2", "-W", "2", "10.128.0.10").returncode == 0
 
 
 def test_nothing_but_ike_and_esp_crosses_the_internet(lab: Lab) -> None:

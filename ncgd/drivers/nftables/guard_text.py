@@ -18,6 +18,7 @@ TABLE = "ncgd_guard"
 COUNTER = "dropped"
 _CHAIN = "guard"
 _INTERFACES = "tunnels"
+_ENCRYPTED = "encrypted"
 _SET = re.compile(r"v([46])_(\d{1,3})", re.ASCII)
 _PRIORITY = 300
 """After srcnat (100) and everything else that may still change a packet: what is judged is what leaves."""
@@ -67,7 +68,11 @@ def edit(lengths: Lengths, interfaces: Collection[str], add: Iterable[Prefix], r
 
 
 def _rules(names: Iterable[tuple[int, int]]) -> list[str]:
-    rules = [f'oifname @{_INTERFACES} accept comment "{_INTERFACES}"']
+    # What an XFRM interface has taken comes here once more, unencrypted still, on its way out by the interface below.
+    rules = [
+        f'oifname @{_INTERFACES} accept comment "{_INTERFACES}"',
+        f'rt ipsec exists accept comment "{_ENCRYPTED}"',
+    ]
     for version, length in names:
         width, field = (32, "ip daddr") if version == 4 else (128, "ip6 daddr")
         mask = ((1 << length) - 1) << (width - length)
@@ -100,7 +105,7 @@ def parse(listing: bytes) -> Guard:
         elif found := entry.get("chain"):
             is_hooked |= (found["name"], found.get("hook"), found.get("prio")) == (_CHAIN, "postrouting", _PRIORITY)
     interfaces = frozenset(map(str, sets.pop(_INTERFACES, ())))
-    is_whole = is_hooked and comments[:1] == [_INTERFACES] and sorted(comments[1:]) == sorted(sets)
+    is_whole = is_hooked and comments[:2] == [_INTERFACES, _ENCRYPTED] and sorted(comments[2:]) == sorted(sets)
     prefixes: set[Prefix] = set()
     lengths: set[tuple[int, int]] = set()
     for name, elements in sets.items():
