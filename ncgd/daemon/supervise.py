@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from ncgd.drivers.port import Post
 from ncgd.errors import DriverError, NcgdError, Unavailable
 from ncgd.model.delta import Delta, Outcome
 from ncgd.model.event import ProcessChanged, ProcessesRead
-from ncgd.model.process import Launch
+from ncgd.model.process import Handover, Launch
 
 log = logging.getLogger("ncgd.supervise")
 
@@ -30,6 +30,7 @@ YOUNG_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 30.0
 STOP_SECONDS = 5.0
+_IN_GOOD_ORDER = (signal.SIGTERM, signal.SIGKILL)
 KEPT_LOG_BYTES = 4 << 20
 LAST_WORDS_BYTES = 400
 """How much of what a program said before it ended is shown, at most."""
@@ -107,11 +108,14 @@ class Supervisor:
             began = loop.time()
             spoken = self._spoken(name)
             try:
-                process = await self._adopt_or_start(name, row)
+                process, is_outdated = await self._adopt_or_start(name, row)
             except (NcgdError, OSError) as error:
                 reason = str(error)
             else:
-                self._post(ProcessChanged(name=name, is_running=True, pid=process.pid, restarts=restarts))
+                up = ProcessChanged(
+                    name=name, is_running=True, pid=process.pid, restarts=restarts, is_outdated=is_outdated
+                )
+                self._post(up)
                 reason = await process.ended()
                 if loop.time() - began <= YOUNG_SECONDS:
                     reason += self._last_words(name, spoken)
@@ -122,20 +126,22 @@ class Supervisor:
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY_SECONDS)
 
-    async def _adopt_or_start(self, name: str, row: object) -> Process:
+    async def _adopt_or_start(self, name: str, row: object) -> tuple[Process, bool]:
+        """The process, and whether it is an older one that would be launched differently now."""
         launch = await self._launch(name, row)
         digest = _digest(launch)
         found = self._recorded(name)
         if found is not None:
             process, recorded_digest = found
-            if recorded_digest == digest:
+            is_outdated = recorded_digest != digest
+            if not is_outdated or launch.handover == Handover.WAIT:
                 log.info("%s: adopted, pid %d", name, process.pid, extra={"event": "process"})
-                return process
+                return process, is_outdated
             log.info("%s: its configuration has changed; restarting it", name, extra={"event": "process"})
-            await _end(process)
+            await _end(process, (signal.SIGKILL,) if launch.handover == Handover.KILL else _IN_GOOD_ORDER)
         process = await _to_the_end(asyncio.to_thread(self._spawn, name, launch, digest))
         log.info("%s: started, pid %d", name, process.pid, extra={"event": "process"})
-        return process
+        return process, False
 
     def _spawn(self, name: str, launch: Launch, digest: str) -> Process:
         for directory in launch.directories:
@@ -216,11 +222,11 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-async def _end(process: Process) -> None:
-    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+async def _end(process: Process, signals: Sequence[signal.Signals] = _IN_GOOD_ORDER) -> None:
+    for number in signals:
         try:
             os.kill(process.pid, number)
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(STOP_SECONDS):
                 await process.ended()
         except ProcessLookupError:
             return

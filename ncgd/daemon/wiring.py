@@ -21,6 +21,7 @@ from ncgd.drivers.kernel.probe import probe
 from ncgd.drivers.kernel.tables import Kernel
 from ncgd.drivers.nftables import watch as filter_watch
 from ncgd.drivers.nftables.clamps import MssClampTable
+from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import OwnedTable
@@ -75,6 +76,7 @@ async def _run(settings: Settings) -> None:
     tables: dict[str, AnyTable] = {
         "processes": Processes(charons, supervisor),
         "sysctls": cast("AnyTable", kernel.sysctls),
+        "esp_ports": cast("AnyTable", EspPortTable(nft)),
         "links": cast("AnyTable", kernel.links),
         "addresses": cast("AnyTable", kernel.addresses),
         "nexthops": cast("AnyTable", kernel.nexthops),

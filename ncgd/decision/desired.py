@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ncgd.decision import rib as rib_module
 from ncgd.decision.policy import ImportCheck
-from ncgd.decision.renewal import renewing, without
+from ncgd.decision.renewal import has_outdated_charon, is_drained, is_settled, renewing, without
 from ncgd.decision.routes import Carriers, distinct_numbers, nexthop_id
 from ncgd.decision.sessions import (
     carriers,
@@ -20,7 +20,7 @@ from ncgd.decision.sessions import (
 from ncgd.decision.tunnels import Dataplane, TunnelPlan, choose_dataplane, plan_tunnels
 from ncgd.decision.world import Rows, World
 from ncgd.model.fib import Nexthop, NexthopGroup
-from ncgd.model.ike import DataplaneMode
+from ncgd.model.ike import DataplaneMode, EspPort
 from ncgd.model.spec import Intent, LeakProtection, Mode
 
 IP_FORWARD = "net.ipv4.ip_forward"
@@ -56,6 +56,7 @@ def desired_state(world: World) -> Desired:
     _decide_paths(intent, world)
     tables: dict[str, Rows] = {
         "processes": _processes(tunnels, dataplane.mode, world),
+        "esp_ports": _esp_ports(tunnels),
         "sysctls": _sysctls(tunnels, intent, world),
         "links": {plan.link.name: plan.link for plan in tunnels.values() if plan.link},
         "addresses": {key: row for plan in tunnels.values() for key, row in plan.addresses.items()},
@@ -66,6 +67,11 @@ def desired_state(world: World) -> Desired:
         "probes": dict(plan_probes(intent, world, tunnels).items()),
         "neighbors": dict(plan_neighbors(intent, world, tunnels, lost).items()),
     }
+    for name, plan in tunnels.items():
+        may_end = len(tunnels) == 1 or (renewed == name and is_drained(world, tables, able))
+        if has_outdated_charon(plan, world) and may_end and is_settled(world, tunnels):
+            # It is wanted again, as it is launched now, as soon as it has ended.
+            tables["processes"] = {key: row for key, row in tables["processes"].items() if key != plan.charon.name}
     return Desired(dataplane=dataplane, tunnels=tunnels, carriers=able, lost=lost, renewing=renewed, tables=tables)
 
 
@@ -106,6 +112,11 @@ def _processes(tunnels: Mapping[str, TunnelPlan], mode: DataplaneMode | None, wo
     if mode:
         rows |= {plan.charon.name: plan.charon for plan in tunnels.values()}
     return {name: row for name, row in rows.items() if not _has_to_end(name, world)}
+
+
+def _esp_ports(tunnels: Mapping[str, TunnelPlan]) -> Rows:
+    charons = {plan.charon for plan in tunnels.values() if plan.charon.mode == DataplaneMode.KERNEL}
+    return {charon.nat_port: EspPort(port=charon.nat_port) for charon in charons}
 
 
 def _has_to_end(name: str, world: World) -> bool:

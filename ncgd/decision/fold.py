@@ -67,7 +67,12 @@ def fold(world: World, event: ev.Event, now: float) -> World:
 
 def _fold_process(world: World, event: ev.ProcessChanged) -> World:
     view = ProcessView(
-        is_running=event.is_running, pid=event.pid, reason=event.reason, restarts=event.restarts, since=world.now
+        is_running=event.is_running,
+        pid=event.pid,
+        reason=event.reason,
+        restarts=event.restarts,
+        since=world.now,
+        is_outdated=event.is_outdated,
     )
     world = replace(world, processes={**world.processes, event.name: view})
     if event.is_running:
@@ -89,7 +94,8 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
             view = replace(world.charons.get(name, CharonView()), is_up=False, reason=reason)
             return replace(world, charons={**world.charons, name: view})
         case ev.SasRead(charon=name, sas=sas):
-            view = replace(world.charons.get(name, CharonView()), is_up=True, is_read=True, sas=dict(sas))
+            before = world.charons.get(name, CharonView())
+            view = replace(before, is_up=True, is_read=True, was_read=True, sas=dict(sas))
             return _fold_sas(replace(world, charons={**world.charons, name: view}), name, sas)
         case ev.IkeFailed(failure=failure):
             return replace(world, ike_failures={**world.ike_failures, failure.tunnel: failure})
@@ -237,7 +243,8 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
         retries.pop(("routes", ""), None)
     world = replace(world, written={**world.written, table: rows}, retries=retries)
     if table == "processes" and (gone := event.removed - failed.keys()):
-        charons = {name: view for name, view in world.charons.items() if name not in gone}
+        ended = CharonView(was_read=True)
+        charons = {name: ended if name in gone else view for name, view in world.charons.items()}
         tuns = {name: tun for name, tun in world.tuns.items() if name not in gone}
         return replace(world, charons=charons, tuns=tuns)
     return world

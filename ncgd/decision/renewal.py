@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from ncgd.decision.routes import Carriers
 from ncgd.decision.tunnels import TunnelPlan, is_orphan
-from ncgd.decision.world import Rows, World
+from ncgd.decision.world import SETTLE_SECONDS, Rows, World
+from ncgd.model.bgp import SessionState
 from ncgd.model.fib import NexthopGroup
 from ncgd.model.ike import SaState
 from ncgd.model.spec import Intent
@@ -36,7 +37,20 @@ def renewing(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], ab
 def _has_to_be_renewed(plan: TunnelPlan, world: World) -> bool:
     sa = world.sa(plan.tunnel.name)
     is_outdated = sa is not None and sa.state == SaState.INSTALLED and sa.digest != plan.connection.digest
-    return is_outdated or is_orphan(plan, world)
+    return is_outdated or is_orphan(plan, world) or has_outdated_charon(plan, world)
+
+
+def has_outdated_charon(plan: TunnelPlan, world: World) -> bool:
+    """Whether the tunnel's IKE daemon is to be started anew, and takes the tunnel along when it ends."""
+    process = world.processes.get(plan.charon.name)
+    return process is not None and process.is_running and process.is_outdated
+
+
+def is_settled(world: World, tunnels: Mapping[str, TunnelPlan]) -> bool:
+    """Whether it is known which tunnels carry; after SETTLE_SECONDS what is known has to do."""
+    names = {plan.charon.name for plan in tunnels.values()}
+    is_read = world.speaker.is_read and all(name in world.charons and world.charons[name].was_read for name in names)
+    return is_read or world.now - world.started >= SETTLE_SECONDS
 
 
 def without(able: Carriers, tunnel: str | None, intent: Intent) -> Carriers:
@@ -46,10 +60,12 @@ def without(able: Carriers, tunnel: str | None, intent: Intent) -> Carriers:
     return replace(able, trusted=frozenset(name for name in able.trusted if intent.peers[name].tunnel != tunnel))
 
 
-def is_drained(world: World, tables: Mapping[str, Rows]) -> bool:
+def is_drained(world: World, tables: Mapping[str, Rows], able: Carriers) -> bool:
     """Whether the tunnel that is to carry nothing has had time to run empty, in both directions.
 
-    ``tables`` are as desired. A speaker that is away tells nobody, and a neighbour that it refuses is not waited for.
+    ``tables`` and ``able`` are as desired. Another session has to be up for as long: one that is only about to be
+    resumed says nothing to the far side. A speaker that is away tells nobody, and a neighbour that it refuses is not
+    waited for.
     """
     observed, told = world.nexthops or {}, world.written.get("neighbors", {})
     if any(isinstance(row, NexthopGroup) and observed.get(row.id) != row for row in tables["nexthops"].values()):
@@ -59,4 +75,7 @@ def is_drained(world: World, tables: Mapping[str, Rows]) -> bool:
     is_told = all(
         told.get(name) == row or ("neighbors", name) in world.retries for name, row in tables["neighbors"].items()
     )
-    return is_told and world.now - world.told >= DRAIN_SECONDS
+    since = [
+        world.session(name).since for name in able.trusted if world.session(name).state == SessionState.ESTABLISHED
+    ]
+    return is_told and bool(since) and world.now - max(world.told, min(since)) >= DRAIN_SECONDS

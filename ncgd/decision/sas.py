@@ -55,7 +55,7 @@ def _not_yet(world: World, desired: Desired) -> set[str | None]:
         return set()
     peers = world.intent.peers if world.intent else {}
     carrying = {peers[name].tunnel for name in desired.carriers.trusted}
-    return carrying if is_drained(world, desired.tables) else carrying | {desired.renewing}
+    return carrying if is_drained(world, desired.tables, desired.carriers) else carrying | {desired.renewing}
 
 
 def _is_due(name: str, connection: Connection, sa: TunnelSa | None, world: World) -> bool:

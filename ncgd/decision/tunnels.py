@@ -268,7 +268,7 @@ def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, st
         return False, TunnelReason.INTERFACE_DOWN, f"interface {observed.name} is administratively down"
     if _has_lost_its_esp(plan, world):
         sa = None if sa is None or sa.state == SaState.INSTALLED else sa
-    elif (charon is None or not charon.is_read) and _has_session(plan, world):
+    elif (charon is None or not charon.was_read) and _has_session(plan, world):
         return True, TunnelReason.USABLE, "its BGP session is up; the IKE daemon has not told its SAs yet"
     if is_orphan(plan, world):
         return True, TunnelReason.USABLE, "its SAs carry on in the kernel without their IKE daemon until renewed"

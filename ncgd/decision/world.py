@@ -36,6 +36,8 @@ class CharonView:
     since: float = 0.0
     """When it answered, anew or at all (the loop's clock)."""
     is_read: bool = False
+    was_read: bool = False
+    """Read at least once since we started: what it does not tell is not unseen but gone."""
     sas: Mapping[str, TunnelSa] = field(default_factory=dict)
     """Last known; still true, as far as we know, while VICI is away."""
     reason: str = ""
@@ -65,6 +67,7 @@ class ProcessView:
     restarts: int
     since: float
     """When this was told, by the loop's clock."""
+    is_outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

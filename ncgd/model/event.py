@@ -55,6 +55,8 @@ class ProcessChanged:
     reason: str = ""
     """Empty while all is well; else why it is not running, for people."""
     restarts: int = 0
+    is_outdated: bool = False
+    """It runs as it was launched by an earlier ncgd, and would be launched differently now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

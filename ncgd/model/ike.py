@@ -31,6 +31,13 @@ class Charon:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EspPort:
+    """A local UDP port of a kernel charon: its ESP in UDP is unwrapped also while nobody has the port open."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """A VICI connection with its one child: traffic selectors are always ``0/0`` and ``::/0``.
 

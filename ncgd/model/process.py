@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+
+
+class Handover(StrEnum):
+    """How a running program gives way to one that is launched differently."""
+
+    END = "end"
+    """It is ended, as it ends in good order."""
+    KILL = "kill"
+    """It is killed: what it has set up goes on without it, and would be taken down in good order."""
+    WAIT = "wait"
+    """It goes on, and is told to be outdated, until it is removed from the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +39,4 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
     files: tuple[LaunchFile, ...] = ()
     directories: tuple[Path, ...] = ()
+    handover: Handover = Handover.END

@@ -37,7 +37,7 @@ def unsettled(world: World, desired: Desired) -> str | None:
         return None
     for name in sorted({plan.charon.name for plan in desired.tunnels.values()}):
         view = world.charons.get(name)
-        if view is None or not view.is_read:
+        if view is None or not view.was_read:
             return f"the SAs of {name} have not been read yet"
     if not world.speaker.is_read:
         return "the BGP speaker has not been read yet"

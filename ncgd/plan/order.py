@@ -5,6 +5,7 @@ Build from the bottom up, then remove from the top down: make before break, with
 
 BOTTOM_UP = (
     "processes",
+    "esp_ports",
     "links",
     "sysctls",
     "addresses",

@@ -135,3 +135,49 @@ def test_a_tunnel_that_comes_up_is_not_taken_for_a_dead_charons() -> None:
     site.settle()
     site.tell(ev.EspRead(if_ids=frozenset(if_ids.values())))
     assert [row.is_usable for row in site.report().tunnels] == [False, True]
+
+
+def test_an_outdated_userspace_charon_is_emptied_before_it_is_ended() -> None:
+    site = healthy_site()
+    name = "charon"  # the scenario's one stands for that of a tunnel
+    site.tell(ev.ProcessChanged(name=name, is_running=True, pid=1, is_outdated=True))
+    site.settle()
+    assert name in site.world.written["processes"]
+    assert site.carries(VPC) == {"ncg-tunnel-2"}
+    site.now += DRAIN_SECONDS
+    site.one_pass()
+    assert name not in site.world.written["processes"]
+    site.tell(ev.ProcessChanged(name=name, is_running=False))
+    site.one_pass()
+    assert name in site.world.written["processes"]
+
+
+def test_an_outdated_userspace_charon_goes_on_while_no_other_tunnel_carries() -> None:
+    site = healthy_site()
+    site.lose_sa("tunnel-2")
+    site.tell(ev.ProcessChanged(name="charon", is_running=True, pid=1, is_outdated=True))
+    site.settle()
+    site.now += 10 * DRAIN_SECONDS
+    site.settle()
+    assert "charon" in site.world.written["processes"]
+    assert site.carries(VPC) == {"ncg-tunnel-1"}
+
+
+def test_a_charon_that_restarts_just_after_ncgd_holds_nothing_up() -> None:
+    site = healthy_site()
+    site.kill_charon()
+    site.start(site.intent)
+    site.charon_answers()
+    site.speaker_answers()
+    site.settle()
+    site.tell(ev.CharonLost(charon="charon", reason="killed"), ev.CharonUp(charon="charon", version="5.9.8"))
+    assert not {"nexthops", "neighbors"} & site.one_pass().held.keys()
+
+
+def test_nothing_is_ended_before_it_is_known_what_carries() -> None:
+    site = healthy_site()
+    site.start(site.intent)
+    site.tell(ev.ProcessChanged(name="charon", is_running=True, pid=1, is_outdated=True))
+    for _ in range(5):
+        site.one_pass()
+    assert "charon" in site.world.written["processes"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ncgd.errors import Unavailable
 from ncgd.model.ike import Charon, DataplaneMode
-from ncgd.model.process import Launch, LaunchFile
+from ncgd.model.process import Handover, Launch, LaunchFile
 
 BINARIES = (
     Path("/usr/lib/ipsec/charon"),
@@ -119,6 +119,8 @@ def launch(charon: Charon, installation: Installation, directory: Path, *, priva
         environment={"STRONGSWAN_CONF": str(seen / "charon.conf")},
         files=(LaunchFile(path=directory / "charon.conf", text=_configuration(charon, installation, seen)),),
         directories=(directory,),
+        # The kernel goes on with the SAs of a charon that is killed; in userspace they end with it.
+        handover=Handover.KILL if charon.mode is DataplaneMode.KERNEL else Handover.WAIT,
     )
 
 
@@ -158,6 +160,7 @@ def _plugins(charon: Charon, installation: Installation) -> list[str]:
 
 def _configuration(charon: Charon, installation: Installation, directory: Path) -> str:
     plugins = _plugins(charon, installation)
+    version = ".".join(map(str, installation.version))  # makes another launch of an upgraded charon
     if charon.mode is DataplaneMode.USERSPACE:
         # kernel-libipsec routes 0.0.0.0/0 into its TUN in spite of install_routes=no. The route goes to a table
         # that only this charon has, and the rule that looks there wants a mark that no packet carries.
@@ -169,7 +172,7 @@ def _configuration(charon: Charon, installation: Installation, directory: Path) 
         dataplane = ""
         mark = "parallel_xfrm = yes"
     return f"""\
-# Written by ncgd for charon {charon.name} ({charon.mode}); changes are lost.
+# Written by ncgd for charon {charon.name} ({charon.mode}) of strongSwan {version}; changes are lost.
 charon {{
     load = {" ".join(plugins)}
     port = {charon.ike_port}

@@ -14,7 +14,7 @@ from ncgd.daemon.supervise import Supervisor
 from ncgd.errors import Unavailable
 from ncgd.model.delta import Delta
 from ncgd.model.event import Event, ProcessChanged
-from ncgd.model.process import Launch, LaunchFile
+from ncgd.model.process import Handover, Launch, LaunchFile
 
 SLEEPER = ("sleep", "1000")
 
@@ -46,9 +46,11 @@ class Watcher:
                 await asyncio.sleep(0.01)
 
 
-def launcher(*argv: str, files: tuple[LaunchFile, ...] = ()) -> Callable[[str, object], Awaitable[Launch]]:
+def launcher(
+    *argv: str, files: tuple[LaunchFile, ...] = (), handover: Handover = Handover.END
+) -> Callable[[str, object], Awaitable[Launch]]:
     async def launch(_: str, row: object) -> Launch:
-        return Launch(argv=argv or SLEEPER, environment={"ROW": str(row)}, files=files)
+        return Launch(argv=argv or SLEEPER, environment={"ROW": str(row)}, files=files, handover=handover)
 
     return launch
 
@@ -140,6 +142,32 @@ def test_a_changed_launch_replaces_the_adopted_program(tmp_path: Path) -> None:
             second = await watcher.next(running=True)
             assert second.pid != first.pid
             assert not is_alive(first.pid)
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
+def test_a_changed_launch_waits_until_the_adopted_program_is_removed_or_kills_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            first = await watcher.next(running=True)
+        async with Watcher(tmp_path, launcher("sleep", "999", handover=Handover.WAIT)) as watcher:
+            await watcher.supervisor.write(START)
+            adopted = await watcher.next(running=True)
+            assert (adopted.pid, adopted.is_outdated) == (first.pid, True)
+            await watcher.supervisor.write(STOP)
+            await watcher.supervisor.write(START)
+            second = await watcher.next(running=True)
+            assert (second.is_outdated, is_alive(first.pid)) == (False, False)
+        deaf = launcher("sh", "-c", "trap '' TERM; sleep 1000 & wait", handover=Handover.KILL)
+        for launch in (deaf, launcher(handover=Handover.KILL)):
+            async with Watcher(tmp_path, launch) as watcher:
+                await watcher.supervisor.write(START)
+                third = await watcher.next(running=True)
+                assert third.pid != second.pid
+                second = third
+        async with Watcher(tmp_path, launcher()) as watcher:
             await watcher.supervisor.write(STOP)
 
     asyncio.run(scenario())
