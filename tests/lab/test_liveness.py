@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ncgd.lab import topology
+from ncgd.lab import gateway, topology
 from tests.integration.netns import until
 from tests.lab import cloud_side, site_side
 from tests.lab.conftest import Lab
@@ -122,3 +122,37 @@ def test_a_peer_that_lost_its_state_without_a_word_gets_a_new_sa_before_dpd_noti
     site_side.healthy()
     until(lambda: len(site_side.sa_ids("tunnel-1")) == 1, 20, "the old one is gone")
     assert not site_side.sa_ids("tunnel-1") & before
+
+
+def test_a_peer_that_limits_its_answers_is_not_called_dead_and_status_says_how_much_is_lost(lab: Lab) -> None:
+    site_side.healthy()
+    deaths = site_side.log_text().count("probe Dead")
+    limit = "icmp type echo-request limit rate over 5/second burst 1 packets"
+    table = f"table ip few {{\n chain c {{\n type filter hook input priority 0;\n {limit} drop;\n }}\n}}\n"
+    subprocess.run(topology.inside("cloud0", "nft", "-f", "-"), input=table, text=True, check=True)
+    try:
+        until(lambda: "% lost" in (told := site_side.tunnel("tunnel-1")["message"]) and " 0% lost" not in told, 20)
+        assert lab.run("pod", "ping", "-c", "50", "-i", "0.1", topology.VM).returncode == 0
+        assert site_side.tunnel("tunnel-1")["reason"] == "Usable"
+        assert site_side.log_text().count("probe Dead") == deaths
+    finally:
+        subprocess.run(topology.inside("cloud0", "nft", "delete", "table", "ip", "few"), check=True)
+    site_side.healthy()
+
+
+def test_a_peer_that_never_answers_is_used_and_status_says_who_watches_it(lab: Lab) -> None:
+    site_side.healthy()
+    table = "table ip mute {\n chain c {\n type filter hook input priority 0;\n icmp type echo-request drop;\n }\n}\n"
+    subprocess.run(topology.inside("cloud0", "nft", "-f", "-"), input=table, text=True, check=True)
+    try:
+        until(lambda: reasons(lab).get("tunnel-1") == "DataPathDead", 20, "it answered before, so it is dead")
+        (gateway.RUN / "pulses.json").unlink()
+        kill_ncgd(lab)
+        until(
+            lambda: "answered no echo yet, so only DPD and BGP" in site_side.tunnel("tunnel-1").get("message", ""), 20
+        )
+        site_side.healthy()
+        until(lambda: len(interfaces_used(lab)) == 2, what="both tunnels carry")
+    finally:
+        subprocess.run(topology.inside("cloud0", "nft", "delete", "table", "ip", "mute"), check=True)
+    site_side.healthy()
