@@ -28,6 +28,20 @@ def test_a_rekey_by_either_side_or_both_at_once(lab: Lab, what: str) -> None:
             rekey(what, who)
 
 
+@pytest.mark.parametrize("who", ["us", "cloud"])
+def test_an_authentication_anew_ends_no_session_and_the_other_tunnel_notices_nothing(lab: Lab, who: str) -> None:
+    """We never ask for one; a peer may. Its second IKE SA can lose what is under way in its own tunnel."""
+    age = site_side.peer("peer-1")["uptimeSeconds"]
+    with site_side.vm_with_many_addresses():
+        other = site_side.address_through("tunnel-2")
+        with site_side.flowing(other) as lost:
+            rekey("ike", (who,), "--reauth")
+            until(lambda: len(site_side.sa_ids(TUNNEL)) == 1, 10, "one IKE SA is left")
+            site_side.healthy()
+        assert lost == {other: 0}
+    assert site_side.peer("peer-1")["uptimeSeconds"] >= age
+
+
 def test_lifetimes_of_seconds_on_both_sides(lab: Lab) -> None:
     """Both sides rekey a CHILD_SA when it is 9 or 10 s old, and collide as it comes."""
     conf, manifest = STATE / NODE / "swanctl.conf", gateway.RESOURCES / TUNNELS

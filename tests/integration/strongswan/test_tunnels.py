@@ -1,6 +1,7 @@
 """Tunnels come up, carry packets, are adopted, changed and healed, each without touching the other."""
 
 import asyncio
+import signal
 
 import pytest
 
@@ -189,5 +190,30 @@ def test_ikev1_with_one_pair_of_selectors(gateway: Site) -> None:
             assert sa.cipher == "AES_CBC-128/HMAC_SHA1_96"
             gateway.address(0)
             assert await asyncio.to_thread(gateway.ping, 0)
+
+    asyncio.run(scenario())
+
+
+def test_ikev1_rekeys_and_authenticates_anew_without_a_loss(gateway: Site) -> None:
+    """IKEv1 has no rekey of its IKE SA: it authenticates anew, and takes its children along."""
+
+    async def scenario() -> None:
+        gateway.peers[0].load(gateway.psks[0], is_kernel=gateway.is_kernel, version="1")
+        watch = Watch()
+        driver = gateway.driver(watch, 0)
+        legacy = ("aes128-sha1-modp1024",)
+        async with running(driver):
+            before = await bring_up(gateway, watch, driver, 0, version=1, ike_proposals=legacy, esp_proposals=legacy)
+            gateway.address(0)
+            session = gateway.charons[gateway.charon_name(0)].session()
+            flood = gateway.space.start("ping", "-i", "0.01", "-q", "169.254.0.2", log=gateway.directory / "flood")
+            session.rekey({"child": "esp-d1"})
+            child = await watch.until(lambda: (sa := watch.sa("t0")) and sa.child_id != before.child_id and sa, "child")
+            session.rekey({"ike": "ncg-t0"})
+            await watch.until(lambda: (sa := watch.sa("t0")) and sa.ike_id != child.ike_id and sa, "another IKE SA")
+            assert await asyncio.to_thread(gateway.ping, 0, 10)
+            flood.send_signal(signal.SIGINT)
+            await asyncio.to_thread(flood.wait)
+            assert " 0% packet loss" in (gateway.directory / "flood").read_text()
 
     asyncio.run(scenario())
