@@ -209,6 +209,8 @@ class Intent:
     peers: dict[str, Peer] = field(default_factory=dict)
     manifests: Mapping[ObjectRef, Mapping[str, Any]] = field(default_factory=dict)
     """``spec`` of every tunnel, peer and gateway, as the user wrote it last."""
+    generations: Mapping[ObjectRef, int] = field(default_factory=dict)
+    """``metadata.generation`` of every object as it was read last, in force or not; 0 where the source has none."""
     findings: tuple[Finding, ...] = ()
     """Errors name what is not in force (the last good state is); warnings what is."""
     is_complete: bool = True

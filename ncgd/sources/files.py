@@ -19,7 +19,7 @@ from asyncinotify import Event, Inotify, Mask
 from ncgd.model.event import IntentRead
 from ncgd.model.secret import Vault
 from ncgd.model.spec import Finding
-from ncgd.resources.load import Loaded, hold, load
+from ncgd.resources.load import Loaded, hold, load_files
 from ncgd.resources.yaml_documents import MAX_BYTES
 from ncgd.sources.port import Post
 
@@ -89,7 +89,7 @@ class FilesSource:
         if isinstance(files, Finding):
             return hold(self._loaded, files)
         if files != self._files:
-            self._loaded = load(files, self._loaded, self._vault)
+            self._loaded = load_files(files, self._loaded, self._vault)
             self._files = files
         return self._loaded
 

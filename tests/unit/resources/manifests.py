@@ -9,7 +9,7 @@ import yaml
 
 from ncgd.model.secret import Vault
 from ncgd.model.spec import Finding
-from ncgd.resources.load import Loaded, load
+from ncgd.resources.load import Loaded, load_files
 
 NAMESPACE = "kube-system"
 KEY = b"correct horse battery staple"
@@ -95,13 +95,13 @@ class Loader:
         self.loaded = Loaded()
 
     def load(self, files: Mapping[str, bytes | Finding]) -> Loaded:
-        self.loaded = load(files, self.loaded, self.vault)
+        self.loaded = load_files(files, self.loaded, self.vault)
         return self.loaded
 
 
 def findings_of(*manifests: Any) -> tuple[Finding, ...]:
     """What is found when these objects are loaded together into an empty gateway."""
-    return load({"all.yaml": a_file(*manifests)}, Loaded(), Vault(b"salt")).intent.findings
+    return load_files({"all.yaml": a_file(*manifests)}, Loaded(), Vault(b"salt")).intent.findings
 
 
 def reasons(findings: tuple[Finding, ...]) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import pytest
 
 from ncgd.model.prefix import texts
 from ncgd.model.secret import Vault
-from ncgd.resources.load import Loaded, load
+from ncgd.resources.load import Loaded, load_files
 from ncgd.resources.yaml_documents import parse
 
 EXAMPLES = Path(__file__).parents[3] / "config" / "examples"
@@ -18,14 +18,14 @@ def example(name: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir() if any(path.glob("*.yaml"))))
 def test_loads_without_findings(name: str) -> None:
-    intent = load(example(name), Loaded(), Vault(b"salt")).intent
+    intent = load_files(example(name), Loaded(), Vault(b"salt")).intent
     assert intent.findings == ()
     assert intent.tunnels
     assert intent.peers
 
 
 def test_ha_vpn_is_the_manual_s() -> None:
-    intent = load(example("ha-vpn"), Loaded(), Vault(b"salt")).intent
+    intent = load_files(example("ha-vpn"), Loaded(), Vault(b"salt")).intent
     assert {name: str(tunnel.remote_address) for name, tunnel in intent.tunnels.items()} == {
         "tunnel-1": "198.51.100.11",
         "tunnel-2": "198.51.100.12",

@@ -6,7 +6,7 @@ import pytest
 
 from ncgd.model.secret import Vault
 from ncgd.model.spec import Finding, Intent
-from ncgd.resources.load import Loaded, hold, load
+from ncgd.resources.load import Loaded, hold, load_files
 from tests.unit.resources.manifests import (
     GONE,
     KEY,
@@ -130,14 +130,14 @@ def test_a_list_is_expanded() -> None:
         "kind": "List",
         "items": [secret(), tunnel(), changed(tunnel(2), "spec.mtu", 1)],
     }
-    intent = load({"all.yaml": a_file(items)}, Loaded(), Vault(b"")).intent
+    intent = load_files({"all.yaml": a_file(items)}, Loaded(), Vault(b"")).intent
     assert list(intent.tunnels) == ["tunnel-1"]
     assert intent.findings[0].where == "all.yaml, document 1, item 3, OverlayVPNTunnel/kube-system/tunnel-2"
 
 
 def test_the_namespace_may_be_left_out() -> None:
     bare = [changed(manifest, "metadata.namespace", GONE) for manifest in (secret(), tunnel(), peer())]
-    intent = load({"all.yaml": a_file(*bare)}, Loaded(), Vault(b"")).intent
+    intent = load_files({"all.yaml": a_file(*bare)}, Loaded(), Vault(b"")).intent
     assert intent.findings == ()
     assert intent.peers["peer-1"].ref.namespace == "kube-system"
 
@@ -152,7 +152,7 @@ def test_exact_bytes_of_the_key() -> None:
         plain.pop("data")
         vault = Vault(b"")
         text_file = a_file(plain, tunnel()).replace(b"---\n", f"stringData:\n  {text}\n---\n".encode(), 1)
-        intent = load({"all.yaml": text_file}, Loaded(), vault).intent
+        intent = load_files({"all.yaml": text_file}, Loaded(), vault).intent
         assert vault.get(intent.tunnels["tunnel-1"].psk) == key
 
 
@@ -348,7 +348,7 @@ def test_two_tunnels_may_swap_their_addresses_at_once() -> None:
 
 
 def test_no_object_at_all_is_the_empty_gateway() -> None:
-    assert load({}, Loaded(), Vault(b"")).intent == Intent()
+    assert load_files({}, Loaded(), Vault(b"")).intent == Intent()
     assert findings_of(an_object("NetworkConnectivityGateway", "default", None)) == ()
 
 

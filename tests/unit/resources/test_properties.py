@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ncgd.model.secret import Vault
-from ncgd.resources.load import Loaded, load
+from ncgd.resources.load import Loaded, load_files
 from ncgd.resources.yaml_documents import parse
 from tests.unit.resources.manifests import Loader, a_file, good_files, peer, secret, tunnel
 
@@ -37,19 +37,19 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 def test_any_bytes(data: bytes) -> None:
     parsed = parse(data)
     assert not (parsed.documents and parsed.problems)
-    load({"a.yaml": data}, Loaded(), Vault(b""))
+    load_files({"a.yaml": data}, Loaded(), Vault(b""))
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="ab:-?[]{}&*!|>'\"%@#, \n\t01~.<=", max_size=80))
 def test_any_yaml_like_text(text: str) -> None:
-    load({"a.yaml": text.encode()}, Loaded(), Vault(b""))
+    load_files({"a.yaml": text.encode()}, Loaded(), Vault(b""))
 
 
 @settings(deadline=None)
 @given(PLAIN)
 def test_any_document(value: Any) -> None:
-    load({"a.yaml": yaml.safe_dump(value).encode()}, Loaded(), Vault(b""))
+    load_files({"a.yaml": yaml.safe_dump(value).encode()}, Loaded(), Vault(b""))
 
 
 @settings(max_examples=300, deadline=None)
@@ -91,6 +91,6 @@ def test_how_objects_are_spread_over_files_does_not_matter(order: list[Any], cut
         if cut:
             files[f"{len(files)}.yaml"] = []
         files[f"{len(files) - 1}.yaml"].append(manifest)
-    intent = load({name: a_file(*items) for name, items in files.items()}, Loaded(), Vault(b"salt")).intent
-    expected = load({"a.yaml": a_file(*GOOD)}, Loaded(), Vault(b"salt")).intent
+    intent = load_files({name: a_file(*items) for name, items in files.items()}, Loaded(), Vault(b"salt")).intent
+    expected = load_files({"a.yaml": a_file(*GOOD)}, Loaded(), Vault(b"salt")).intent
     assert intent == expected

@@ -8,7 +8,7 @@ import pytest
 from ncgd.model.prefix import texts
 from ncgd.model.secret import Vault
 from ncgd.model.spec import DataplaneChoice, Intent, Liveness, Mode
-from ncgd.resources.load import Loaded, load
+from ncgd.resources.load import Loaded, load_files
 from tests.unit.resources.manifests import (
     GONE,
     a_file,
@@ -31,7 +31,7 @@ del LINK_LESS["spec"]["vpnTunnel"]
 def result_of(manifest: dict[str, Any]) -> Intent:
     """The manifest beside good objects that it may refer to."""
     beside = [secret()] if manifest["kind"] == "OverlayVPNTunnel" else [secret(), tunnel()]
-    return load({"all.yaml": a_file(*beside, manifest)}, Loaded(), Vault(b"salt")).intent
+    return load_files({"all.yaml": a_file(*beside, manifest)}, Loaded(), Vault(b"salt")).intent
 
 
 TUNNEL_ERRORS = [
@@ -273,7 +273,7 @@ def test_messages_say_value_rule_and_way_out() -> None:
     (bits,) = findings_of(gateway(advertisedPrefixes=["10.10.0.1/24"]))
     assert bits.hint == "did you mean 10.10.0.0/24?"
     text = a_file(gateway()).replace(b"null", b"{liveness: {misses: 03}}")
-    (leading,) = load({"a.yaml": text}, Loaded(), Vault(b"")).intent.findings
+    (leading,) = load_files({"a.yaml": text}, Loaded(), Vault(b"")).intent.findings
     assert "'03' is a string, must be an integer" in leading.message
     assert "leading zeros" in leading.hint
 

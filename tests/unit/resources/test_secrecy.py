@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ncgd.model.secret import Vault
-from ncgd.resources.load import Loaded, load
+from ncgd.resources.load import Loaded, load_files
 from ncgd.resources.yaml_documents import parse
 from tests.unit.resources.manifests import a_file, changed, secret, tunnel
 
@@ -44,7 +44,7 @@ ENCODED = base64.b64encode(KEY.encode()).decode()
 )
 def test_no_finding_and_no_repr_shows_a_key(broken: bytes) -> None:
     vault = Vault(b"salt")
-    loaded = load({"secret.yaml": broken, "tunnel.yaml": a_file(tunnel())}, Loaded(), vault)
+    loaded = load_files({"secret.yaml": broken, "tunnel.yaml": a_file(tunnel())}, Loaded(), vault)
     shown = f"{loaded!r} {loaded.intent!r} {vault!r} {vault.__dict__.keys()} {parse(broken)!r}"
     assert KEY not in shown
     assert ENCODED not in shown
