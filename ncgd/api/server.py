@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -18,15 +17,13 @@ from microdot import Microdot, Request, Response
 from ncgd.api import metrics, views
 from ncgd.decision.desired import Desired
 from ncgd.decision.explain import explain
+from ncgd.decision.received import received
 from ncgd.decision.world import World
-from ncgd.model import prefix as px
 from ncgd.model.report import Report
 
 REQUEST_SECONDS = 10.0
 STALLED_SECONDS = 10.0
 """ncgd counts as stalled when its last pass is older than that; it makes one every second."""
-LISTED_PREFIXES = 5000
-"""Received prefixes that an object's status lists at most, per peer."""
 
 
 class StateView(Protocol):
@@ -105,8 +102,10 @@ class Api:
         specs = {str(ref): spec for ref, spec in (state.world.intent.manifests if state.world.intent else {}).items()}
         name = request.args.get("name")
         peers = [peer.ref.name for peer in state.report.peers if name in {None, peer.ref.name}]
-        received = {peer: received_of(peer, state.world) for peer in peers if full == "OverlayBGPPeer"}
-        items = views.objects(full, state.report, specs, received, now=_now(_age(state)), started=self._started)
+        by_peer = {
+            peer: received(peer, state.world, views.LISTED_PREFIXES) for peer in peers if full == "OverlayBGPPeer"
+        }
+        items = views.objects(full, state.report, specs, by_peer, now=_now(_age(state)), started=self._started)
         if name:
             items = [item for item in items if item["metadata"]["name"] == name]
         return _json({"items": items})
@@ -133,22 +132,6 @@ class Api:
             return _starting()
         body = metrics.render(state.report, state.passes, state.pass_seconds)
         return Response(body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-
-def received_of(peer: str, world: World) -> views.Json:
-    """``status.received``: each prefix with its verdict, the refused ones first, at most LISTED_PREFIXES."""
-    table = world.rib.peers.get(peer)
-    if table is None:
-        return {}
-    live = table.paths if table.fresh is None else table.fresh
-    refused = islice((prefix for prefix in table.refused if prefix in live), LISTED_PREFIXES)
-    accepted = islice((prefix for prefix in live if prefix not in table.refused), LISTED_PREFIXES)
-    listed = [*sorted(refused, key=px.sort_key), *sorted(accepted, key=px.sort_key)][:LISTED_PREFIXES]
-    return {
-        "received": [
-            {"prefix": px.text(prefix), "reason": str(table.refused.get(prefix, "Accepted"))} for prefix in listed
-        ]
-    }
 
 
 def _age(state: StateView) -> float:

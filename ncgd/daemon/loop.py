@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ncgd.daemon.mailbox import Mailbox
+from ncgd.decision.conditions import with_conditions
 from ncgd.decision.desired import Desired, desired_state
 from ncgd.decision.fold import fold, next_wakeup
 from ncgd.decision.status import report
@@ -26,6 +27,7 @@ from ncgd.model.event import RoutesWritten, TableWritten, Ticked
 from ncgd.model.fib import RouteChange
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
+from ncgd.model.spec import Intent
 from ncgd.plan.order import BESIDE, WITHDRAWN_FIRST
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
 
@@ -53,6 +55,10 @@ class State:
     pass_seconds: float = 0.0
 
 
+Observe = Callable[[State], None]
+"""Is shown the state after every pass; must not block."""
+
+
 class Loop:
     """Runs passes until cancelled."""
 
@@ -62,13 +68,16 @@ class Loop:
         tables: Mapping[str, OwnedTable[object, object]],
         program: Program,
         node: str,
+        *,
         clock: Callable[[], float] = time.monotonic,
+        observe: Observe = lambda _: None,
     ) -> None:
         """``tables`` by name; ``program`` writes routes; ``clock`` in seconds, monotonic."""
         self._mailbox = mailbox
         self._tables = tables
         self._program = program
         self._clock = clock
+        self._observe = observe
         self._slow: dict[str, asyncio.Task[Outcome[object]]] = {}
         self._programming: asyncio.Task[None] | None = None
         now = clock()
@@ -106,11 +115,13 @@ class Loop:
         for step in state.plan.steps:
             await self._apply(step)
         before = state.report
-        state.report = report(replace(state.world, now=self._clock()), state.desired, state.plan.held)
+        bare = report(replace(state.world, now=self._clock()), state.desired, state.plan.held)
+        state.report = with_conditions(bare, state.world.intent or Intent(), before, wall_time())
         state.passes += 1
         state.ended = self._clock()
         state.pass_seconds = state.ended - began
         log_changes(before, state.report)
+        self._observe(state)
 
     async def _apply(self, step: Step | RouteStep) -> None:
         if isinstance(step, RouteStep):
@@ -164,6 +175,11 @@ class Loop:
 
 def _only_removes(step: Step) -> bool:
     return bool(step.delta.remove) and not step.delta.set and step.table not in BESIDE
+
+
+def wall_time() -> str:
+    """Now, for people and the API only: RFC 3339, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def log_changes(before: Report | None, after: Report) -> None:

@@ -29,6 +29,18 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A standard Kubernetes condition."""
+
+    type: str
+    is_true: bool
+    reason: str
+    message: str
+    since: str = ""
+    """When ``is_true`` last changed: RFC 3339, UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelReport:
     """One tunnel. ``status`` is ``established`` (as NCG spells it), ``connecting`` or ``down``; counters in bytes."""
 
@@ -46,6 +58,7 @@ class TunnelReport:
     is_usable: bool
     reason: str
     message: str
+    conditions: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +81,16 @@ class PeerReport:
     reason: str = ""
     message: str = ""
     is_over_limit: bool = False
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedReport:
+    """An object that is not in force, not even in an earlier form."""
+
+    ref: ObjectRef
+    generation: int
+    conditions: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +122,9 @@ class Report:
     mode: str
     tunnels: tuple[TunnelReport, ...] = ()
     peers: tuple[PeerReport, ...] = ()
+    refused: tuple[RefusedReport, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    """The gateway's own."""
     routes_installed: int = 0
     routes_desired: int = 0
     drift: int = 0

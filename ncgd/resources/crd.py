@@ -89,6 +89,36 @@ def definition(kind: str) -> dict[str, Any]:
     }
 
 
+def plural(kind: str) -> str:
+    """How a kind is called in a path: ``overlayvpntunnels``."""
+    return _FACES[kind].plural
+
+
+def lacking(kind: str, installed: dict[str, Any]) -> list[str]:
+    """What a definition in a cluster lacks of ours: dotted fields that its server would drop from objects."""
+    versions = (installed.get("spec") or {}).get("versions") or []
+    version = next((each for each in versions if each.get("name") == VERSION and each.get("served")), None)
+    if version is None:
+        return [VERSION]
+    missing = [] if "status" in (version.get("subresources") or {}) else ["the status subresource"]
+    theirs = ((version.get("schema") or {}).get("openAPIV3Schema") or {}).get("properties") or {}
+    ours = structural_schema(KINDS[kind])["properties"]
+    return [*missing, *_fields_lacking(ours["spec"], theirs.get("spec") or {}, "spec")]
+
+
+def _fields_lacking(ours: Schema, theirs: Schema, path: str) -> list[str]:
+    if theirs.get(PRESERVE):
+        return []
+    if "items" in ours:
+        return _fields_lacking(ours["items"], theirs.get("items") or {}, f"{path}[]")
+    known = theirs.get("properties") or {}
+    found: list[str] = []
+    for name, field in ours.get("properties", {}).items():
+        below = f"{path}.{name}"
+        found.extend(_fields_lacking(field, known[name], below) if name in known else [below])
+    return found
+
+
 def text(kind: str) -> str:
     """The definition as YAML, the content of ``config/crd/<plural>.yaml``."""
     return _HEADER + yaml.dump(definition(kind), Dumper=yaml.SafeDumper, sort_keys=False, width=110, allow_unicode=True)

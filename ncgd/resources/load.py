@@ -103,9 +103,7 @@ def load(readings: Iterable[Reading], previous: Loaded, vault: Vault) -> Loaded:
     understood = frozenset(origins) & previous.understood | (frozenset(origins) - broken)
     is_settled = previous.is_settled or (intent.is_complete and broken <= understood)
     generations = {ref: _generation(candidates[0]) for ref, candidates in found.items()}
-    intent = replace(
-        intent, findings=(*findings, *intent.findings), is_complete=is_settled, generations=generations
-    )
+    intent = replace(intent, findings=(*findings, *intent.findings), is_complete=is_settled, generations=generations)
     return Loaded(intent=intent, resources=resources, understood=understood, is_settled=is_settled)
 
 

@@ -1,5 +1,6 @@
 """Wire shapes of core Kubernetes ``v1``: object metadata, and the Secret that holds a pre-shared key."""
 
+import re
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -15,6 +16,11 @@ DEFAULT_NAMESPACE = "kube-system"
 """Where an object without ``metadata.namespace`` belongs: every object of Google's NCG lives there."""
 
 ObjectName = Annotated[str, Meta(min_length=1, max_length=253, pattern=NAME_PATTERN)]
+
+
+def is_name(text: str) -> bool:
+    """Whether an object may be called that."""
+    return len(text) <= 253 and re.fullmatch(NAME_PATTERN, text) is not None
 
 
 class ObjectMeta(Struct, rename=wire_name, kw_only=True):

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from asyncinotify import Event, Inotify, Mask
 
-from ncgd.model.event import IntentRead
 from ncgd.model.secret import Vault
 from ncgd.model.spec import Finding
 from ncgd.resources.load import Loaded, hold, load_files
 from ncgd.resources.yaml_documents import MAX_BYTES
+from ncgd.sources.announce import Announcer
 from ncgd.sources.port import Post
 
 QUIET_SECONDS = 0.1
@@ -59,10 +59,9 @@ class FilesSource:
     def __init__(self, path: Path, vault: Vault, post: Post) -> None:
         self._path = path
         self._vault = vault
-        self._post = post
+        self._announcer = Announcer(vault, post)
         self._files: Files | None = None
         self._loaded = Loaded()
-        self._posted: Loaded | None = None
 
     async def run(self) -> None:
         """Read, post, wait for a change, for ever. Nothing wrong with folder or files ends it."""
@@ -76,13 +75,7 @@ class FilesSource:
 
     async def _read(self) -> None:
         state = await asyncio.to_thread(self._next_state)
-        if self._posted is not None and state.intent == self._posted.intent:
-            return
-        # Rows that are being written now still refer to the keys of the last intent.
-        last = self._posted.secret_refs if self._posted else frozenset()
-        self._vault.retain(state.secret_refs | last)
-        self._posted = state
-        self._post(IntentRead(intent=state.intent))
+        self._announcer.offer(state)
 
     def _next_state(self) -> Loaded:
         files = _read_folder(self._path)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from ncgd.decision.conditions import with_conditions
 from ncgd.decision.desired import Desired, desired_state
 from ncgd.decision.fold import fold
 from ncgd.decision.protection import FORGET_SECONDS, SAVE_SECONDS
@@ -220,7 +221,8 @@ class Site:
     def report(self) -> Report:
         """What a user would be shown now."""
         desired = desired_state(self.world)
-        return report(self.world, desired, make_plan(self.world, desired).held)
+        bare = report(self.world, desired, make_plan(self.world, desired).held)
+        return with_conditions(bare, self.world.intent or Intent(), None, "2026-11-21T03:00:00Z")
 
     def carries(self, prefix: Prefix) -> set[str]:
         """The interfaces that the kernel would send a prefix out of now; empty when it drops."""
