@@ -22,7 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     given = settings.parse(argv)
     log.configure(given.log_format, given.log_level)
     logger = logging.getLogger("ncgd")
-    logger.info("ncgd %s starts, resources in %s", __version__, given.resources, extra={"event": "start"})
+    origin = given.resources if given.source == "files" else f"namespace {given.namespace} of the Kubernetes API"
+    logger.info("ncgd %s starts, resources in %s", __version__, origin, extra={"event": "start"})
     try:
         asyncio.run(_until_signalled(given))
     except (OSError, UserError) as error:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ncgd import __version__
+from ncgd.resources.v1 import DEFAULT_NAMESPACE
 
 _RUN_DIR = Path("/run/ncgd")
 _STATE_DIR = Path("/var/lib/ncgd")
 EPILOG = """\
-ncgd reads OverlayVPNTunnel, OverlayBGPPeer, NetworkConnectivityGateway and Secret manifests from a folder,
-brings the tunnels and BGP sessions up, and installs what it learns in the kernel. Edit a file and it is live in
-under a second. Look at it with `ncgctl status`, ask it with `ncgctl explain`.
+ncgd reads OverlayVPNTunnel, OverlayBGPPeer, NetworkConnectivityGateway and Secret manifests from a folder, or these
+objects from the Kubernetes API (--source kubernetes; it needs the extra "kubernetes"). It brings the tunnels and BGP
+sessions up, and installs what it learns in the kernel. An edit is live in under a second. Look at it with
+`ncgctl status`, ask it with `ncgctl explain`.
 
 Killing or restarting ncgd stops no tunnel and no session: the next ncgd finds them.
 
@@ -24,7 +26,12 @@ exit status: 0 ended by a signal, 2 wrong settings, 70 a bug in ncgd
 class Settings:
     """The process settings."""
 
+    source: str
+    """``files`` or ``kubernetes``."""
     resources: Path
+    kubeconfig: Path | None
+    """None: the service account of the pod."""
+    namespace: str
     run_dir: Path
     state_dir: Path
     socket: Path
@@ -47,6 +54,20 @@ def parse(argv: list[str] | None = None) -> Settings:
     )
     parser.add_argument(
         "--resources", type=Path, default=Path("/etc/ncgd/resources"), help="folder of manifests (default %(default)s)"
+    )
+    parser.add_argument(
+        "--source",
+        choices=("files", "kubernetes"),
+        default="files",
+        help="where resources are read, and their status goes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--kubeconfig", type=Path, help="API server and credentials (default: the service account of this pod)"
+    )
+    parser.add_argument(
+        "--namespace",
+        default=DEFAULT_NAMESPACE,
+        help="the only one read, with --source kubernetes (default %(default)s)",
     )
     parser.add_argument(
         "--run-dir",
@@ -76,7 +97,10 @@ def parse(argv: list[str] | None = None) -> Settings:
     given = parser.parse_args(argv)
     run_dir: Path = given.run_dir.absolute()
     return Settings(
+        source=given.source,
         resources=given.resources,
+        kubeconfig=given.kubeconfig,
+        namespace=given.namespace,
         run_dir=run_dir,
         state_dir=(given.state_dir or (_STATE_DIR if run_dir == _RUN_DIR else run_dir / "state")).absolute(),
         socket=given.socket or run_dir / "ncgd.sock",

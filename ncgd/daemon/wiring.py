@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,7 @@ from typing import cast
 from ncgd.api.server import Api
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
 from ncgd.daemon.lock import only_one
-from ncgd.daemon.loop import Loop
+from ncgd.daemon.loop import Loop, Observe, wall_time
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.daemon.processes import Processes
 from ncgd.daemon.settings import Settings
@@ -30,6 +31,7 @@ from ncgd.drivers.probe.prober import Prober
 from ncgd.drivers.statefile.table import GuardedPrefixes
 from ncgd.drivers.strongswan import charon as charon_program
 from ncgd.drivers.strongswan.driver import Strongswan
+from ncgd.errors import UserError
 from ncgd.model.event import CapabilityProbed
 from ncgd.model.ike import Charon
 from ncgd.model.process import Launch
@@ -89,9 +91,9 @@ async def _run(settings: Settings) -> None:
         "neighbors": cast("AnyTable", bgp.neighbors),
         "memory": cast("AnyTable", memory),
     }
-    loop = Loop(mailbox, tables, kernel.program, settings.node)
+    run_source, observe = home(settings, vault, mailbox)
+    loop = Loop(mailbox, tables, kernel.program, settings.node, observe=observe)
     api = Api(settings.socket, lambda: loop.state)
-    source = FilesSource(settings.resources, vault, mailbox.post)
 
     async def probe_until_able() -> None:
         while True:
@@ -115,7 +117,7 @@ async def _run(settings: Settings) -> None:
             ("nftables", filter_watch.Watch(nft, guard, clamps, mailbox.post).run()),
             ("memory", remember()),
             ("exabgp", bgp.run()),
-            ("files", source.run()),
+            ("source", run_source()),
             ("probe", prober.run()),
         ]
         jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run())]
@@ -123,6 +125,23 @@ async def _run(settings: Settings) -> None:
             jobs.append(("supervise", supervisor.run()))
         for name, job in jobs:
             group.create_task(job, name=name)
+
+
+def home(
+    settings: Settings, vault: Vault, mailbox: Mailbox
+) -> tuple[Callable[[], Coroutine[None, None, None]], Observe]:
+    """Where resources come from and status goes to. Raises UserError when the Kubernetes API cannot be used."""
+    if settings.source == "files":
+        return FilesSource(settings.resources, vault, mailbox.post).run, lambda _: None
+    try:
+        # Only here, because it costs 4 MB, and an appliance does without these packages.
+        from ncgd.sources.kubernetes.client import connect  # noqa: PLC0415
+        from ncgd.sources.kubernetes.home import KubernetesHome  # noqa: PLC0415
+    except ImportError as error:
+        raise UserError(f"--source kubernetes needs more packages ({error}): pip install 'ncgd[kubernetes]'") from error
+    cluster = connect(settings.kubeconfig)
+    kubernetes = KubernetesHome(cluster, settings.namespace, vault, mailbox.post, node=settings.node, wall=wall_time)
+    return kubernetes.run, kubernetes.observe
 
 
 def charon_directory(settings: Settings, name: str) -> Path:

@@ -37,7 +37,7 @@ class KubernetesSource:
         self._announcer = Announcer(vault, post)
         self._loaded = Loaded()
         self._changed = asyncio.Event()
-        self._conditions: dict[ObjectRef, list[Json]] = {}
+        self._conditions: dict[ObjectRef, tuple[str, list[Json]]] = {}
         self._notes: dict[str, Finding] = {}
         self._kinds = {kind: self._collection(kind) for kind in v1alpha1.KINDS}
         self._secrets: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
@@ -68,7 +68,7 @@ class KubernetesSource:
 
     def conditions(self, ref: ObjectRef) -> list[Json]:
         """The conditions of an object as they were when ncgd first saw it: what an earlier ncgd has written."""
-        return self._conditions.get(ref, [])
+        return self._conditions.get(ref, ("", []))[1]
 
     def note(self, key: str, finding: Finding | None) -> None:
         """Tell of something that concerns the API, or that it is over."""
@@ -86,8 +86,10 @@ class KubernetesSource:
     def _kept(self, kind: str, item: Json) -> Json:
         metadata = item.get("metadata") or {}
         ref = ObjectRef(kind=kind, namespace=str(metadata.get("namespace")), name=str(metadata.get("name")))
-        status = item.get("status") or {}
-        self._conditions.setdefault(ref, [each for each in status.get("conditions") or () if isinstance(each, dict)])
+        uid = str(metadata.get("uid", ""))
+        if self._conditions.get(ref, ("", []))[0] != uid:
+            told = _mapping(item.get("status")).get("conditions") or ()
+            self._conditions[ref] = (uid, [each for each in told if isinstance(each, dict)])
         return {
             "apiVersion": v1alpha1.API_VERSION,
             "kind": kind,
