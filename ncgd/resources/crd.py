@@ -1,4 +1,4 @@
-"""The CustomResourceDefinitions, generated from the wire shapes: ``python -m ncgd.resources.crd config/crd``."""
+"""The CustomResourceDefinitions, generated from the wire shapes: ``python -m ncgd.resources.crd config``."""
 
 import sys
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
+from ncgd.resources.cel import add_rules
 from ncgd.resources.schema import PRESERVE, Schema, structural_schema
 from ncgd.resources.v1alpha1 import GROUP, KINDS, VERSION
 
-_HEADER = "# Generated from ncgd/resources/v1alpha1.py by: python -m ncgd.resources.crd config/crd\n"
+_HEADER = "# Generated from ncgd/resources/v1alpha1.py by: python -m ncgd.resources.crd config\n"
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
@@ -56,8 +57,11 @@ _FACES = {
 }
 
 
-def definition(kind: str) -> dict[str, Any]:
-    """The CustomResourceDefinition (``apiextensions.k8s.io/v1``) of one of our kinds."""
+def definition(kind: str, *, cel: bool = False) -> dict[str, Any]:
+    """The CustomResourceDefinition (``apiextensions.k8s.io/v1``) of one of our kinds, with CEL rules or without."""
+    schema = _object_schema(kind)
+    if cel:
+        add_rules(kind, schema)
     face = _FACES[kind]
     columns = [{"name": name, "type": form, "jsonPath": path} for name, form, path in face.columns]
     return {
@@ -82,7 +86,7 @@ def definition(kind: str) -> dict[str, Any]:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": [*columns, _AGE],
-                    "schema": {"openAPIV3Schema": _object_schema(kind)},
+                    "schema": {"openAPIV3Schema": schema},
                 }
             ],
         },
@@ -119,16 +123,21 @@ def _fields_lacking(ours: Schema, theirs: Schema, path: str) -> list[str]:
     return found
 
 
-def text(kind: str) -> str:
-    """The definition as YAML, the content of ``config/crd/<plural>.yaml``."""
-    return _HEADER + yaml.dump(definition(kind), Dumper=yaml.SafeDumper, sort_keys=False, width=110, allow_unicode=True)
+def text(kind: str, *, cel: bool = False) -> str:
+    """The definition as YAML, the content of ``config/crd/<plural>.yaml`` or ``config/crd-cel/<plural>.yaml``."""
+    value = definition(kind, cel=cel)
+    return _HEADER + yaml.dump(value, Dumper=yaml.SafeDumper, sort_keys=False, width=110, allow_unicode=True)
 
 
 def write(folder: Path) -> list[Path]:
-    """Write every definition into a folder and return the files."""
-    paths = [folder / f"{_FACES[kind].plural}.yaml" for kind in KINDS]
-    for kind, path in zip(KINDS, paths, strict=True):
-        path.write_text(text(kind))
+    """Write every definition into ``crd`` and ``crd-cel`` below a folder, and return the files."""
+    paths = []
+    for name, cel in (("crd", False), ("crd-cel", True)):
+        (folder / name).mkdir(exist_ok=True)
+        for kind in KINDS:
+            path = folder / name / f"{plural(kind)}.yaml"
+            path.write_text(text(kind, cel=cel))
+            paths.append(path)
     return paths
 
 

@@ -12,6 +12,10 @@ Schema = dict[str, Any]
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 
+LIST_TYPE = "x-kubernetes-list-type"
+LIST_KEYS = "x-kubernetes-list-map-keys"
+"""How several writers share a list: by its entries' key."""
+
 _KEPT = (
     "description",
     "type",
@@ -23,6 +27,8 @@ _KEPT = (
     "maxLength",
     "minItems",
     "maxItems",
+    LIST_TYPE,
+    LIST_KEYS,
 )
 
 

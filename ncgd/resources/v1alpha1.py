@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 
 from ncgd.model.spec import Gateway, IkeSettings, Liveness, Peer
 from ncgd.resources.naming import wire_name
+from ncgd.resources.schema import LIST_KEYS, LIST_TYPE
 from ncgd.resources.v1 import ObjectMeta, ObjectName
 
 GROUP = "networking.gke.io"
@@ -284,7 +285,10 @@ class Condition(_Part):
 class Status(_Part):
     """What ncgd reports. Free-form: only the fields that other tools read are named."""
 
-    conditions: Annotated[list[Condition] | None, _about("What is well and what is not, with reasons.")] = None
+    conditions: Annotated[
+        Annotated[list[Condition], Meta(extra_json_schema={LIST_TYPE: "map", LIST_KEYS: ["type"]})] | None,
+        _about("What is well and what is not, with reasons."),
+    ] = None
 
     status: Annotated[str | None, _about("As NCG spells it; established, or Healthy for a gateway, is good.")] = field(
         name="Status", default=None

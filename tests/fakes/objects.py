@@ -109,15 +109,13 @@ class Store:
         part.pop("apiVersion", None)
         part.pop("kind", None)
         if (namespace, name) not in self.objects.get(collection, {}):
-            if is_status or "uid" in given["metadata"]:
+            if is_status:
                 raise Refused(404, "NotFound", f'{collection} "{name}" not found')
             made = self.create(collection, namespace, {k: v for k, v in given.items() if k != "status"})
             self._applied[made["metadata"]["uid"], collection, manager, name, is_status] = part
             return made
         old = self.get(collection, namespace, name)
         uid = old["metadata"]["uid"]
-        if given["metadata"].get("uid", uid) != uid:
-            raise Refused(409, "Conflict", f"uid mismatch: {given['metadata']['uid']} is not {uid}")
         for (owner_uid, _, owner, _, about), fields in self._applied.items():
             if (owner_uid, about) == (uid, is_status) and owner != manager and not force and _overlap(fields, part):
                 raise Refused(409, "Conflict", f'Apply failed with 1 conflict: conflict with "{owner}"')

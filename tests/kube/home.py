@@ -36,9 +36,7 @@ class Running:
         self.vault = Vault(b"salt")
         self.seen: Seen | None = None
         cluster = self.place.connect()
-        self.home = KubernetesHome(
-            cluster, self.place.namespace, self.vault, self._post, node="node-1", wall=self.wall
-        )
+        self.home = KubernetesHome(cluster, self.place.namespace, self.vault, self._post, node="node-1", wall=self.wall)
         self.task = asyncio.create_task(self.home.run())
         return self
 

@@ -109,6 +109,8 @@ class Cluster:
                     if response.is_error:
                         await response.aread()
                         raise _rejection(response)
+                    if "json" not in response.headers.get("Content-Type", ""):
+                        raise Unavailable(f"{self.url} answers a watch with something that is not JSON")
                     opened()
                     await _lines(response, lambda line: seen(*_event(line)))
                 finally:

@@ -44,7 +44,7 @@ def secret_problem(error: DriverError, ref: ObjectRef, url: str, *, is_known: bo
         return Finding(
             reason="SecretForbidden",
             where=str(ref),
-            message=f"ncgd is not allowed to get, list and watch this Secret{stays}",
+            message=f"ncgd is not allowed to list and watch this Secret{stays}",
             hint=f"add {ref.name!r} to resourceNames of Role ncgd-keys in namespace {ref.namespace!r}",
             ref=ref,
         )

@@ -160,8 +160,7 @@ class StatusWriter:
         body: Json = {
             "apiVersion": API_VERSION,
             "kind": ref.kind,
-            # The identity keeps the status of an object from landing on another one made in its place.
-            "metadata": {"name": ref.name, "namespace": ref.namespace, "uid": uid},
+            "metadata": {"name": ref.name, "namespace": ref.namespace},
             "status": self._status(ref, item),
         }
         await self._cluster.apply(path, body)
