@@ -18,6 +18,7 @@ from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from ncgd import __version__
 from ncgd.errors import DriverError, Rejected, TimedOut, Unavailable, UserError
 
 Json = dict[str, Any]
@@ -66,6 +67,7 @@ class Cluster:
         self._http = httpx2.AsyncClient(
             base_url=self.url,
             auth=auth,
+            headers={"User-Agent": f"ncgd/{__version__}"},
             timeout=httpx2.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS),
             transport=httpx2.AsyncHTTPTransport(
                 verify=verify, trust_env=False, limits=limits, socket_options=_KEEPALIVE
