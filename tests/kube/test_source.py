@@ -48,12 +48,12 @@ def test_edits_deletions_and_new_objects_are_followed(places: Places, tmp_path: 
 def test_a_refused_edit_leaves_the_last_good_form(places: Places, tmp_path: Path) -> None:
     async def scenario(place: Place, it: Running) -> None:
         good = await it.until_whole()
-        await place.edit("OverlayVPNTunnel", "tunnel-1", "spec.localTunnelIP", "10.0.0.1")
-        await until(lambda: "LocalIPNotLinkLocal" in it.reasons)
+        await place.edit("OverlayVPNTunnel", "tunnel-1", "spec.peer.publicIP", "169.254.9.9")
+        await until(lambda: "PublicIPNotUnicast" in it.reasons)
         assert it.intent.tunnels == good.tunnels
         assert it.intent.is_complete
         (finding,) = it.intent.findings
-        assert (finding.ref, finding.field) == (good.tunnels["tunnel-1"].ref, "spec.localTunnelIP")
+        assert (finding.ref, finding.field) == (good.tunnels["tunnel-1"].ref, "spec.peer.publicIP")
 
     run(places, tmp_path, scenario)
 

@@ -69,7 +69,7 @@ def test_a_refused_edit_says_so_on_its_object(places: Places, tmp_path: Path) ->
             await it.until_whole()
             it.comes_up()
             await until(lambda: established(place))
-            await place.edit("OverlayVPNTunnel", "tunnel-1", "spec.localTunnelIP", "10.0.0.1")
+            await place.edit("OverlayVPNTunnel", "tunnel-1", "spec.peer.publicIP", "169.254.9.9")
 
             async def is_told() -> bool:
                 item = await place.get("OverlayVPNTunnel", "tunnel-1")
@@ -78,8 +78,8 @@ def test_a_refused_edit_says_so_on_its_object(places: Places, tmp_path: Path) ->
             await until(is_told)
             item = await place.get("OverlayVPNTunnel", "tunnel-1")
             accepted = condition(item, "Accepted")
-            assert accepted["reason"] == "LocalIPNotLinkLocal"
-            assert "spec.localTunnelIP" in accepted["message"]
+            assert accepted["reason"] == "PublicIPNotUnicast"
+            assert "spec.peer.publicIP" in accepted["message"]
             assert accepted["observedGeneration"] == item["metadata"]["generation"] == 2
             assert item["status"]["Status"] == "established", "the last good form carries on"
 
