@@ -80,7 +80,7 @@ class StatusWriter:
         if report is None or seen.world.intent is None:
             return
         self._first_seen = now if self._first_seen is None else self._first_seen
-        if self._report is None and report.held and now - self._first_seen < SETTLE_SECONDS:
+        if self._report is None and _is_starting(seen.world, report) and now - self._first_seen < SETTLE_SECONDS:
             return
         for notice in notices(self._report, report):
             self._events.add(notice, self._wall())
@@ -200,6 +200,11 @@ class StatusWriter:
             self._adopted[key] = (condition.since, earlier[0] if earlier else "")
         ours, theirs = self._adopted[key]
         return replace(condition, since=theirs) if theirs and condition.since == ours else condition
+
+
+def _is_starting(world: World, report: Report) -> bool:
+    """Whether tables wait for a daemon's first answer: what seems down may only not have been read yet."""
+    return world.capability is None or (bool(report.held) and report.dataplane_mode != "none")
 
 
 def _items(report: Report | None) -> Iterator[tuple[ObjectRef, Item]]:

@@ -1,0 +1,84 @@
+"""ncgd itself with --source kubernetes, without any privilege: it can do nothing, and says so in the API."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.kube.cluster import Place, until
+from tests.kube.conftest import Places
+
+Json = dict[str, Any]
+POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+
+
+@asynccontextmanager
+async def ncgd(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    command = (*POWERLESS, sys.executable, "-m", "ncgd", "--run-dir", str(folder), "--source", "kubernetes", *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def test_status_arrives_and_a_new_ncgd_goes_on(places: Places, tmp_path: Path) -> None:
+    async def main(place: Place) -> None:
+        arguments = ("--kubeconfig", str(place.kubeconfig), "--namespace", place.namespace, "--node", "worker1-node")
+
+        async def gateway() -> Json:
+            status: Json = (await place.get("NetworkConnectivityGateway", "default")).get("status", {})
+            return status
+
+        async def is_reported() -> bool:
+            return (await gateway()).get("CurrNode") == "worker1-node"
+
+        await place.create_ha_vpn()
+        async with ncgd(tmp_path / "run", *arguments):
+            await until(is_reported)
+            status = await gateway()
+            assert status["dataplane"]["mode"] == "none"
+            (ready, accepted) = status["conditions"]
+            assert "CAP_NET_ADMIN" in ready["message"]
+            assert accepted["status"] == "True"
+        async with ncgd(tmp_path / "run", *arguments):
+            first = status["LastReportTime"]
+
+            async def is_newer() -> bool:
+                return bool((await gateway())["LastReportTime"] > first)
+
+            await until(is_newer)
+            again = (await gateway())["conditions"][0]
+            assert again["lastTransitionTime"] == ready["lastTransitionTime"]
+
+    async def run() -> None:
+        async with places(tmp_path) as place:
+            await main(place)
+
+    asyncio.run(run())
+
+
+def test_wrong_settings_end_it_with_the_reason(tmp_path: Path) -> None:
+    async def said(*arguments: str) -> tuple[int | None, str]:
+        async with ncgd(tmp_path / "run", *arguments) as process:
+            output, _ = await process.communicate()
+            return process.returncode, output.decode()
+
+    async def main() -> None:
+        code, text = await said()
+        assert (code, "outside a cluster give --kubeconfig FILE" in text) == (2, True), text
+        code, text = await said("--kubeconfig", str(tmp_path / "missing"))
+        assert (code, "missing" in text) == (2, True), text
+        broken = tmp_path / "broken"
+        broken.write_text("clusters: [")
+        code, text = await said("--kubeconfig", str(broken))
+        assert (code, "broken cannot be used" in text) == (2, True), text
+
+    asyncio.run(main())
