@@ -44,14 +44,16 @@ class Row:
     goal: str = "-"
     is_met: Callable[[float, Mapping[str, float]], bool] | None = None
 
-    def lines(self, results: Results) -> list[list[str]]:
-        """A line for each thing beside, at least one."""
+    def lines(self, results: Results, *, emulated: bool) -> list[list[str]]:
+        """A line for each thing beside, at least one. No ms is judged that an emulated processor took."""
         mine = results.median(self.key, NCGD)
         theirs = {name: value for name in self.beside if (value := results.median(self.key, name)) is not None}
         verdict = "no goal"
         if self.is_met:
             is_known = mine is not None and len(theirs) == len(self.beside)
             verdict = ("met" if self.is_met(mine or 0.0, theirs) else "**missed**") if is_known else "unknown"
+        if emulated and self.unit == "ms":
+            verdict = "emulated"
         lines = []
         for name in self.beside or ("-",):
             ratio = f"{mine / theirs[name]:.3g}" if mine is not None and theirs.get(name) else ""
@@ -65,9 +67,9 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def table(rows: Sequence[Row], results: Results) -> str:
+def table(rows: Sequence[Row], results: Results, *, emulated: bool) -> str:
     """The rows that were measured, or tried, as Markdown with aligned columns."""
-    lines = [_HEAD, *(line for row in rows if row.key in results for line in row.lines(results))]
+    lines = [_HEAD, *(line for row in rows if row.key in results for line in row.lines(results, emulated=emulated))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(

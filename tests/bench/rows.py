@@ -106,10 +106,11 @@ ROWS = (
         for key, what, unit in (
             ("restart-lost", "a ping every ms", "packets lost"),
             ("restart-flaps", "BGP sessions", "flapped"),
-            ("restart-loaded-lost", "pings beside iperf3 at a quarter of the throughput", "packets lost"),
+            ("restart-loaded-lost", "the same beside iperf3 at a quarter of the throughput", "packets lost"),
         )
     ),
-    Row(key="restart-stream", what="that iperf3, from the kill on", unit="of its speed before"),
+    Row(key="calm-loaded-lost", what="the same with nobody killed", unit="packets lost"),
+    Row(key="restart-stream", what="that iperf3 with the kill", unit="of its speed without"),
     Row(
         key="throughput",
         what="TCP pod → VM through one tunnel",

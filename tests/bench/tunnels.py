@@ -21,7 +21,7 @@ def measure(name: str, wanted: frozenset[str]) -> Iterator[tuple[str, float]]:
             yield "throughput", throughput.mbit(lab)
         if wanted & {"restart-lost", "restart-flaps"}:
             yield from restart.under_pings()
-        if wanted & {"restart-loaded-lost", "restart-stream"}:
+        if wanted & {"calm-loaded-lost", "restart-loaded-lost", "restart-stream"}:
             yield from restart.under_load(lab)
         for row, break_tunnel in BREAKS.items():
             if row in wanted:
@@ -82,6 +82,6 @@ BREAKS = {
 
 ROWS = frozenset(
     {"start-ping", "start-ready", "idle", "idle-charons", "throughput"}
-    | {"restart-lost", "restart-flaps", "restart-loaded-lost", "restart-stream", *BREAKS}
+    | {"restart-lost", "restart-flaps", "calm-loaded-lost", "restart-loaded-lost", "restart-stream", *BREAKS}
 )
 """What ``measure`` can give."""
