@@ -55,10 +55,10 @@ class Rows:
 
     def touch(self, prefixes: Set[Prefix], wanted: Set[Prefix]) -> None:
         """Look at these again, where what is there differs from what is ``wanted`` of them."""
-        if self.is_read:
+        if self.is_read and not self.is_writing:
             self._dirty |= wanted - self.held
             self._dirty |= (prefixes & self.held) - wanted
-        else:
+        else:  # what is being written may be there in a moment, or gone
             self._dirty |= prefixes
 
     def read(self, held: Iterable[Prefix], pending: Set[Prefix]) -> None:
@@ -195,6 +195,7 @@ class Protection:
         for prefix in (chunk & held) - wanted - self.unjudged:
             if not is_leaving(prefix) or routes.get(prefix, 0) is None:
                 change[prefix] = False
+        self.backstops.is_writing = bool(change)
         return change
 
     def change_guard(

@@ -106,12 +106,12 @@ def test_alive_dead_when_the_path_goes_silent_and_damped_back(pair: tuple[Namesp
 def test_echoes_lost_while_packets_arrive_are_suspicion_first(pair: tuple[Namespace, Namespace], memory: Path) -> None:
     gw, peer = pair
     bench = Bench(memory)
-    bench.probe = replace(bench.probe, settings=Liveness(interval_seconds=0.05, misses=3, recovery_seconds=0.2))
+    bench.probe = replace(bench.probe, settings=Liveness(interval_seconds=0.02, misses=100, recovery_seconds=0.2))
 
     async def scenario() -> None:
         await bench.until(Pulse.ALIVE)
         drop(peer, "icmp type echo-request")
-        peer.start("ping", "-i", "0.01", "169.254.1.2")
+        peer.start("ping", "-i", "0.01", "169.254.1.2")  # a load that was not there before
         await bench.until(Pulse.SUSPECT)
 
     bench.run_in(gw, scenario)
