@@ -3,13 +3,20 @@
 import pytest
 
 from ncgd.lab.install import CHECKOUT
-from tests.integration.faults.trial import HEADING, Row
-from tests.lab.conftest import environment_without_network, lab
+from tests.integration.faults.snapshot import Snapshot
+from tests.integration.faults.trial import HEADING, Row, settled
+from tests.lab.conftest import Lab, environment_without_network, lab
 
 __all__ = ["environment_without_network", "lab"]
 
 TABLE = CHECKOUT / "build" / "faults.txt"
 _rows = pytest.StashKey[list[Row]]()
+
+
+@pytest.fixture(scope="module")
+def start(lab: Lab) -> Snapshot:
+    """The state that every fault has to end in."""
+    return settled(lab)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def snapshot(lab: Lab) -> Snapshot:
     }
     for node in NODE_OF.values():
         seen |= {
-            f"SAs of {node}": _sas(str(STATE / node / "charon.vici")),
+            f"live IKE SAs of {node}": _sas(str(STATE / node / "charon.vici")).count("ESTABLISHED"),
             f"learned by {node}": re.findall(
                 r"(?m)^\S+/\d+|via \S+|BGP\.med: \d+",
                 cloud_side.birdc(node, "show", "route", "protocol", "site", "all"),

@@ -120,7 +120,7 @@ def _choose(direction: str, tunnel: str, size: int) -> Flow:
         ends, port, where, way = (("vm", VM), ("pod", POD)), _PORT + 10 + index, "vm", NODE_OF[tunnel]
         incoming = ()
     for source_port in range(20_000 + 100 * index, 20_100 + 100 * index):
-        ports = ("ipproto", "udp", "sport", str(source_port), "dport", str(port))
+        ports = ("ipproto", str(socket.IPPROTO_UDP), "sport", str(source_port), "dport", str(port))
         argv = ["ip", "-j", "-n", namespace(where), "route", "get", ends[1][1], "from", ends[0][1], *incoming, *ports]
         if json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)[0]["dev"] == way:
             return Flow(

@@ -16,7 +16,7 @@ from tests.lab.conftest import Lab
 CLOUD0, CLOUD1 = "198.51.100.11", "198.51.100.12"
 TO, FROM = f"ip daddr {CLOUD0}", f"ip saddr {CLOUD0}"
 TO_OTHER, FROM_OTHER = f"ip daddr {CLOUD1}", f"ip saddr {CLOUD1}"
-ESP = tuple(f"{way} {what}" for way in (TO, FROM) for what in ("ip protocol esp", "udp length > 8 @th,64,32 != 0"))
+ESP = tuple(f"{way} {what}" for way in (TO, FROM) for what in ("ip protocol 50", "udp length > 8 @th,64,32 != 0"))
 """ESP alone or in UDP: where IKE in UDP 4500 has four zero octets, ESP has its SPI (RFC 3948 §2.2)."""
 
 Cause = Callable[[Lab], AbstractContextManager[None]]
@@ -24,7 +24,7 @@ Cause = Callable[[Lab], AbstractContextManager[None]]
 
 def dead(*tunnels: str) -> bool:
     """ncgd has found that these tunnels carry nothing."""
-    return all(site_side.tunnel(name).get("reason") == "DataPathDead" for name in tunnels)
+    return all(site_side.tunnel(name).get("reason") in {"DataPathDead", "UplinkDown"} for name in tunnels)
 
 
 def path_drops(*rules: str, until_dead: tuple[str, ...] = (), seconds: float = 0) -> Cause:
@@ -56,7 +56,7 @@ def nat_forgets(_lab: Lab) -> Iterator[None]:
 @contextmanager
 def nat_rebinds(_lab: Lab) -> Iterator[None]:
     """The NAT gives every connection another port, and knows the old ones no more; in the end it is 1:1 again."""
-    _nft("nat", _NAT.format(inward="", outward="ip protocol udp snat to 203.0.113.10:30000-39999 random"))
+    _nft("nat", _NAT.format(inward="", outward="ip protocol 17 snat to 203.0.113.10:30000-39999 random"))
     _forget()
     try:
         yield

@@ -11,10 +11,10 @@ _CLOUD = "{ 198.51.100.11, 198.51.100.12 }"
 _GATEWAY = "{ 203.0.113.10, 192.168.100.0/24 }"
 _ENCRYPTED = f"""
         ip saddr {_GATEWAY} ip daddr {_CLOUD} udp dport {{ 500, 4500 }} accept
-        ip saddr {_GATEWAY} ip daddr {_CLOUD} ip protocol esp accept
+        ip saddr {_GATEWAY} ip daddr {_CLOUD} ip protocol 50 accept
         ip saddr {_GATEWAY} ip daddr {_CLOUD} icmp type destination-unreachable accept
         ip saddr {_CLOUD} ip daddr {_GATEWAY} udp sport {{ 500, 4500 }} accept
-        ip saddr {_CLOUD} ip daddr {_GATEWAY} ip protocol esp accept"""
+        ip saddr {_CLOUD} ip daddr {_GATEWAY} ip protocol 50 accept"""
 """IKE and ESP; the errors that answer ESP when a charon is gone, which quote nothing that was not seen before; and
 the cloud's own packets, which a NAT without a way to the gateway sends back.
 """
