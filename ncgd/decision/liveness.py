@@ -53,10 +53,10 @@ def step(before: Vitality, beat: Beat, settings: Liveness, now: float) -> Vitali
 
 
 def _may_be_crowded(before: Vitality, beat: Beat, seconds: float) -> bool:
-    """Whether the load may be why an echo was lost: it has just grown, or echoes were lost now and then before."""
+    """Whether the load may be why an echo was lost: it has just grown, or some were lost under it of late."""
     is_strained = before.strain > STRAINED
     return any(
-        load > busy * seconds and (is_strained or load > GROWTH * borne)
+        max(load, borne) > busy * seconds if is_strained else load > max(busy * seconds, GROWTH * borne)
         for load, busy, borne in (
             (beat.received, BUSY_RECEIVED, before.borne_received),
             (beat.sent_bytes, BUSY_SENT, before.borne_sent),

@@ -33,7 +33,7 @@ def test_two_tunnels_from_one_address_carry_packets_side_by_side(gateway: Site) 
                 await watch.until(lambda name=tunnel: watch.sa(name).packets_in >= 2, "packets counted in")
                 await watch.until(lambda name=tunnel: watch.sa(name).packets_out >= 2, "packets counted out")
 
-    asyncio.run(scenario())
+    gateway.space.call(lambda: asyncio.run(scenario()))  # where the TUN devices have their indexes
 
 
 def test_nothing_but_marked_packets_follows_the_route_that_libipsec_installs(gateway: Site) -> None:

@@ -60,7 +60,8 @@ def test_a_load_that_the_path_bore_a_moment_ago_does_not_delay_its_death(load: B
 def test_a_path_that_lost_echoes_before_under_its_load_may_be_full(load: Beat) -> None:
     full = [load, replace(load, is_answered=True)] * 20
     assert after(full + [load] * 10).pulse == Pulse.SUSPECT
-    assert after(full + [SILENCE] * 3).pulse == Pulse.DEAD
+    assert after(full + [SILENCE] * 10).pulse == Pulse.SUSPECT, "a load that pauses is none that is gone"
+    assert after(full + [SILENCE] * 15).pulse == Pulse.DEAD
     eased = full + [replace(load, is_answered=True)] * 100
     assert after(eased + [load] * 3).pulse == Pulse.DEAD
 
