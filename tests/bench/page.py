@@ -27,9 +27,9 @@ subject had its turn, so that what else the machine did hit all of them alike.
   lab, where the outer path of one tunnel drops everything and nothing is configured on the peer, beside BIRD on plain
   links between namespaces, where only BGP, or BFD on both sides, can notice.
 - **By hand**: the same lab, with charon and BIRD in the place of ncgd, the same cipher, MTU, clamp and ECMP.
-- **Throughput**: one TCP stream, median of three runs, its way through the same tunnel in both directions. With ESP
-  in userspace charon's receive buffer overflows under any stream that is not paced: hence the quarter of it in the
-  restart under load.
+- **Throughput**: one TCP stream, median of five runs of 3 s, through the same tunnel in both directions. With ESP in
+  userspace charon's receive buffer overflows under any stream that is not paced: hence the quarter of it in the restart
+  under load.
 """
 
 

@@ -48,11 +48,8 @@ QUESTIONS = (
         ask=lambda name, _: _learn(name, _MANY, "100k"),
     ),
     Question(rows=frozenset({"failover"}), subjects=tuple(SPEAKERS), ask=_move),
-    Question(
-        rows=tunnels.ROWS,
-        subjects=(NCGD, BY_HAND),
-        ask=tunnels.measure,
-    ),
+    Question(rows=tunnels.STEADY, subjects=(NCGD, BY_HAND), ask=tunnels.measure),
+    Question(rows=tunnels.BROKEN, subjects=(NCGD, BY_HAND), ask=tunnels.measure),
     Question(rows=frozenset({"silent"}), subjects=(silence.HOLD,), ask=_fall_silent, at_once=True),
     Question(rows=frozenset({"silent"}), subjects=(silence.BFD,), ask=_fall_silent),
 )

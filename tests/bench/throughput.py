@@ -16,7 +16,7 @@ from tests.bench.sites import Site, node
 from tests.integration.netns import until
 
 PORT = 5201
-RUNS, SECONDS = 3, 4
+RUNS, SECONDS = 5, 3
 
 
 def mbit(site: Site) -> float:

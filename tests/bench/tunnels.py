@@ -80,8 +80,11 @@ BREAKS = {
 }
 """Rows, and what breaks in them; each gives back what mends it."""
 
-ROWS = frozenset(
-    {"start-ping", "start-ready", "idle", "idle-charons", "throughput"}
-    | {"restart-lost", "restart-flaps", "calm-loaded-lost", "restart-loaded-lost", "restart-stream", *BREAKS}
+STEADY = frozenset({"start-ping", "start-ready", "throughput"})
+"""What ``measure`` can give; a lab for these alone, so that little time lies between the two that are compared."""
+
+BROKEN = frozenset(
+    {"idle", "idle-charons", "restart-lost", "restart-flaps", "calm-loaded-lost", "restart-loaded-lost"}
+    | {"restart-stream", *BREAKS}
 )
-"""What ``measure`` can give."""
+"""What it can give beside these."""
