@@ -74,16 +74,6 @@ def test_survives_that_the_hold_time_expires(lab: Lab, start: Snapshot, rows: li
     undergo(lab, start, Fault(name="BGP hold time expires", cause=causes.router_frozen), rows)
 
 
-AWAITED = {"disk full, and a restart", "memory exhausted"}
-"""A restart may find withdrawn prefixes in its state file and guard them for ever."""
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(each, id=each.name, marks=[pytest.mark.xfail(strict=False)] if each.name in AWAITED else [])
-        for each in FAULTS
-    ],
-)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_survives(lab: Lab, start: Snapshot, rows: list[Row], fault: Fault) -> None:
     undergo(lab, start, fault, rows)
