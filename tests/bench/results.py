@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 NCGD = "ncgd"
+_OF_THE_PROCESSOR = {"ms", "Mbit/s"}
 _HEAD = ["what", "ncgd", "beside", "its value", "ncgd ÷ it", "goal", "verdict"]
 
 
@@ -45,14 +46,14 @@ class Row:
     is_met: Callable[[float, Mapping[str, float]], bool] | None = None
 
     def lines(self, results: Results, *, emulated: bool) -> list[list[str]]:
-        """A line for each thing beside, at least one. No ms is judged that an emulated processor took."""
+        """A line for each thing beside, at least one. Nothing is judged that an emulated processor decides."""
         mine = results.median(self.key, NCGD)
         theirs = {name: value for name in self.beside if (value := results.median(self.key, name)) is not None}
         verdict = "no goal"
         if self.is_met:
             is_known = mine is not None and len(theirs) == len(self.beside)
             verdict = ("met" if self.is_met(mine or 0.0, theirs) else "**missed**") if is_known else "unknown"
-        if emulated and self.unit == "ms":
+        if emulated and self.unit in _OF_THE_PROCESSOR:
             verdict = "emulated"
         lines = []
         for name in self.beside or ("-",):
