@@ -24,7 +24,7 @@ def snapshot(lab: Lab) -> Snapshot:
     names = {row["interface"]: f"<{row['name']}>" for row in status.get("tunnels", ()) if row["interface"]}
     seen = {
         "status": _lasting(status),
-        "routes": re.sub(r"nhid \d+ ", "", _in("gw", "ip", "-N", "route", "show", "table", "all")).splitlines(),
+        "routes": _routes(),
         "nexthops": _nexthops(),
         "rules": _in("gw", "ip", "-N", "rule").splitlines(),
         "links": [_link(row) for row in site_side.links().values()],
@@ -71,6 +71,12 @@ def _lasting(status: dict[str, Any]) -> list[str]:
             kept = {key: each for key, each in row.items() if key not in _PASSES} if isinstance(row, dict) else row
             lines.append(f"{field} {re.sub(r'[0-9.]+ ms, [0-9]+% lost', 'N', json.dumps(kept))}")
     return lines
+
+
+def _routes() -> list[str]:
+    """All tables, without ids of nexthops, and without the kernel's own for link-local addresses, which it tries first."""
+    shown = re.sub(r"nhid \d+ ", "", _in("gw", "ip", "-N", "route", "show", "table", "all"))
+    return [line for line in shown.splitlines() if "fe80:" not in line]
 
 
 def _nexthops() -> list[str]:
