@@ -74,7 +74,7 @@ def _lasting(status: dict[str, Any]) -> list[str]:
 
 
 def _routes() -> list[str]:
-    """All tables, without ids of nexthops, and without the kernel's own for link-local addresses, which it tries first."""
+    """All tables, without ids of nexthops and the kernel's own for link-local addresses, which it tries first."""
     shown = re.sub(r"nhid \d+ ", "", _in("gw", "ip", "-N", "route", "show", "table", "all"))
     return [line for line in shown.splitlines() if "fe80:" not in line]
 
