@@ -86,10 +86,11 @@ def _routes(routes: dict[str, int]) -> str:
 def _leaks(leak: dict[str, Any]) -> str:
     if leak["mode"] != "Strict":
         return "not kept from happening: leakProtection is Off"
-    text = f"guarded: {leak['guarded']} prefixes leave by a tunnel or not at all; {leak['dropped']} packets dropped"
+    guarded = "1 prefix leaves" if leak["guarded"] == 1 else f"{leak['guarded']} prefixes leave"
+    text = f"{guarded} by a tunnel or not at all; {leak['dropped']} packets dropped"
     if leak["remembered"]:
         waits = ", ".join(leak["waitsFor"])
-        text += f"; {leak['remembered']} prefixes are remembered from before the start, until {waits} sent all it has"
+        text += f"; {leak['remembered']} of them remembered from before the start, until {waits} sent all it has"
     return text
 
 

@@ -120,7 +120,7 @@ def test_a_machine_that_starts_anew_while_the_cloud_is_away(lab: Lab) -> None:
             default_route_leads_out()
             flow = subprocess.Popen(inside("pod", "ping", "-n", "-q", "-i", "0.005", VM), stdout=subprocess.DEVNULL)
         try:
-            says("1 prefixes are remembered from before the start, until peer-1, peer-2 sent all", seconds=20)
+            says("1 of them remembered from before the start, until peer-1, peer-2 sent all", seconds=20)
             until(lambda: site_side.backstops() == {SUBNET}, 10, "the backstop")
             until(lambda: gateway.status()["leakProtection"]["guarded"] == 1, 10, "the guard")
             assert in_gw("sysctl", "-n", "net.ipv4.ip_forward").strip() == "1"
