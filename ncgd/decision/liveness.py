@@ -18,6 +18,8 @@ BUSY_SENT = 125_000.0
 """Bytes a second (1 Mbit/s). Fewer into a tunnel crowd nothing out either."""
 GROWTH = 1.5
 """A load that is this many times what echoes were answered under a moment ago may be too much for the path."""
+BORNE_WEIGHT = 1 / 8
+"""Of one answered echo: a load counts as borne after some nine of them."""
 FADE = 0.99
 """What was borne counts for less with each interval: it halves in 70."""
 STRAINED = 0.05
@@ -65,17 +67,18 @@ def _may_be_crowded(before: Vitality, beat: Beat, seconds: float) -> bool:
 
 
 def _weighed(before: Vitality, beat: Beat) -> Vitality:
-    """With what an answer says of the load: after an answer to the echo before as well, the path bears it."""
+    """With what an answer says of the load: one answer may be luck, some in a row say that the path bears it."""
     kept = (1 - STRAIN_WEIGHT) ** before.lost
-    strain = (1 - (1 - before.strain) * kept) * (1 - STRAIN_WEIGHT)
-    if before.lost:
-        return replace(before, strain=strain)
     return replace(
         before,
-        strain=strain,
-        borne_received=max(float(beat.received), before.borne_received * FADE),
-        borne_sent=max(float(beat.sent_bytes), before.borne_sent * FADE),
+        strain=(1 - (1 - before.strain) * kept) * (1 - STRAIN_WEIGHT),
+        borne_received=_moved(before.borne_received, beat.received),
+        borne_sent=_moved(before.borne_sent, beat.sent_bytes),
     )
+
+
+def _moved(borne: float, load: float) -> float:
+    return borne + (load - borne) * BORNE_WEIGHT if load > borne else max(load, borne * FADE)
 
 
 def _after_answer(before: Vitality, settings: Liveness, now: float) -> Vitality:

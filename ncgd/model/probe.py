@@ -57,7 +57,7 @@ class Vitality:
     """How many of these were the last in a row, with no load that would explain it."""
     borne_received: float = 0.0
     borne_sent: float = 0.0
-    """The most packets received and bytes sent in an interval of late under which echoes were answered."""
+    """Packets received and bytes sent in an interval under which echoes were answered of late."""
     strain: float = 0.0
     """Share of echoes lost of late, 0 to 1, in runs that an answer has ended."""
     good_since: float | None = None

@@ -89,7 +89,7 @@ def test_a_tunnel_at_its_limit_is_not_called_dead(lab: Lab, queue: str, ways: li
         for way in ways:
             enough = carried(way)[0] + RATE * 1_000_000
             until(lambda way=way, enough=enough: carried(way) >= (enough, True), 60, "8 s at the limit")
-        assert site_side.log_text().count("probe Dead") == deaths
+        assert site_side.log_text().count("probe Dead") == deaths, site_side.log_text()
         assert len(interfaces_used(lab)) == 2
         assert reasons(lab)["tunnel-1"] == "Usable"
     site_side.healthy()

@@ -54,6 +54,7 @@ def test_a_load_that_the_path_bore_a_moment_ago_does_not_delay_its_death(load: B
     borne = replace(load, is_answered=True)
     assert after([borne] * 20 + [load] * 2).pulse == Pulse.ALIVE
     assert after([borne] * 20 + [load] * 3).pulse == Pulse.DEAD
+    assert after([ANSWER] * 20 + [borne] * 3 + [load] * 3).pulse == Pulse.SUSPECT, "a few answers may be luck"
 
 
 @pytest.mark.parametrize("load", [TRAFFIC, UPLOAD], ids=["out of it", "into it"])
