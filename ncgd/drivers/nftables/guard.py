@@ -4,8 +4,8 @@ import asyncio
 import re
 
 from ncgd.drivers.nftables import guard_text
+from ncgd.drivers.nftables.prefix_sets import Lengths, lengths_of
 from ncgd.drivers.nftables.transport import Nft
-from ncgd.model import prefix as px
 from ncgd.model.delta import Delta, Outcome
 from ncgd.model.event import GuardRead
 from ncgd.model.prefix import Prefix
@@ -24,7 +24,7 @@ class GuardTable:
         self._lock = asyncio.Lock()
         self._written = -_REHASH_SECONDS
         self._interfaces: frozenset[str] = frozenset()
-        self._lengths: guard_text.Lengths = frozenset()
+        self._lengths: Lengths = frozenset()
 
     async def read(self) -> GuardRead:
         """What is in force; no interfaces when a rule is missing. Raises DriverError."""
@@ -52,7 +52,7 @@ class GuardTable:
             named = {key for key in delta.set if isinstance(key, str)}
             strange = {name for name in named if not _NAME.fullmatch(name)}
             interfaces = (self._interfaces | named) - delta.remove - strange
-            lengths = self._lengths | {(px.version(prefix), px.length(prefix)) for prefix in add}
+            lengths = self._lengths | lengths_of(add)
             if interfaces:
                 text = await asyncio.to_thread(guard_text.edit, lengths, interfaces, add, remove)
             else:

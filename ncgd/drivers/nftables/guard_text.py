@@ -1,17 +1,12 @@
-"""The guard's table ``inet ncgd_guard`` as text for ``nft -f``, and back from ``nft -j``. Pure.
+"""The guard's table ``inet ncgd_guard`` as text for ``nft -f``, and back from ``nft -j``. Pure."""
 
-One hash set per IP version and prefix length, so overlapping prefixes need no merging and each edit is exact.
-"""
-
-import re
-import socket
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from itertools import groupby
 
 import msgspec
 
-from ncgd.model import prefix as px
+from ncgd.drivers.nftables import prefix_sets
+from ncgd.drivers.nftables.prefix_sets import Lengths
 from ncgd.model.prefix import Prefix
 
 TABLE = "ncgd_guard"
@@ -19,12 +14,8 @@ COUNTER = "dropped"
 _CHAIN = "guard"
 _INTERFACES = "tunnels"
 _ENCRYPTED = "encrypted"
-_SET = re.compile(r"v([46])_(\d{1,3})", re.ASCII)
 _PRIORITY = 300
 """After srcnat (100) and everything else that may still change a packet: what is judged is what leaves."""
-
-Lengths = frozenset[tuple[int, int]]
-"""IP version and prefix length of the sets that there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +41,7 @@ def edit(lengths: Lengths, interfaces: Collection[str], add: Iterable[Prefix], r
         f"add table inet {TABLE}",
         f"add counter inet {TABLE} {COUNTER}",
         f"add set inet {TABLE} {_INTERFACES} {{ type ifname; }}",
-        *(f"add set inet {TABLE} v{version}_{length} {{ type ipv{version}_addr; }}" for version, length in names),
+        *prefix_sets.declarations(TABLE, names),
         f"add chain inet {TABLE} {_CHAIN} {{ type filter hook postrouting priority {_PRIORITY}; policy accept; }}",
         f"flush chain inet {TABLE} {_CHAIN}",
         *(f"add rule inet {TABLE} {_CHAIN} {rule}" for rule in _rules(names)),
@@ -59,11 +50,7 @@ def edit(lengths: Lengths, interfaces: Collection[str], add: Iterable[Prefix], r
     if interfaces:
         quoted = ", ".join(f'"{name}"' for name in sorted(interfaces))
         lines.append(f"add element inet {TABLE} {_INTERFACES} {{ {quoted} }}")
-    removed = _elements(remove)
-    # What is not there cannot be deleted, and would undo the whole transaction: so it is added first.
-    for name, elements in (*_elements(add), *removed):
-        lines.append(f"add element inet {TABLE} {name} {{ {elements} }}")
-    lines += [f"delete element inet {TABLE} {name} {{ {elements} }}" for name, elements in removed]
+    lines += prefix_sets.edits(TABLE, add, remove)
     return "\n".join((*lines, "")).encode()
 
 
@@ -74,22 +61,9 @@ def _rules(names: Iterable[tuple[int, int]]) -> list[str]:
         f'rt ipsec exists accept comment "{_ENCRYPTED}"',
     ]
     for version, length in names:
-        width, field = (32, "ip daddr") if version == 4 else (128, "ip6 daddr")
-        mask = ((1 << length) - 1) << (width - length)
-        family = socket.AF_INET if version == 4 else socket.AF_INET6
-        masked = "" if length == width else f" & {socket.inet_ntop(family, mask.to_bytes(width // 8))}"
-        name = f"v{version}_{length}"
-        rules.append(f'{field}{masked} @{name} counter name {COUNTER} drop comment "{name}"')
+        matched, name = prefix_sets.match("daddr", version, length), prefix_sets.name(version, length)
+        rules.append(f'{matched} counter name {COUNTER} drop comment "{name}"')
     return rules
-
-
-def _elements(prefixes: Iterable[Prefix]) -> list[tuple[str, str]]:
-    """Name of a set and its elements, for each set concerned."""
-    rows = sorted((px.version(prefix), px.length(prefix), prefix) for prefix in prefixes)
-    return [
-        (f"v{version}_{length}", ", ".join(px.text(prefix).partition("/")[0] for _, _, prefix in group))
-        for (version, length), group in groupby(rows, lambda row: row[:2])
-    ]
 
 
 def parse(listing: bytes) -> Guard:
@@ -109,8 +83,7 @@ def parse(listing: bytes) -> Guard:
     prefixes: set[Prefix] = set()
     lengths: set[tuple[int, int]] = set()
     for name, elements in sets.items():
-        if match := _SET.fullmatch(name):
-            version, length = int(match[1]), int(match[2])
-            lengths.add((version, length))
-            prefixes.update(px.parse(f"{element}/{length}") for element in elements if isinstance(element, str))
+        if found := prefix_sets.parse(name, elements):
+            lengths.add(found[0])
+            prefixes.update(found[1])
     return Guard(frozenset(prefixes), interfaces if is_whole else frozenset(), frozenset(lengths))
