@@ -29,14 +29,13 @@ RULES: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
             ),
         ),
     },
-    "NetworkConnectivityGateway": {},
 }
 """Kind → dotted path of the schema node → rules and messages."""
 
 
 def add_rules(kind: str, schema: Schema) -> None:
     """Put the rules of a kind into its schema."""
-    for path, rules in RULES[kind].items():
+    for path, rules in RULES.get(kind, {}).items():
         node: dict[str, Any] = schema
         for name in path.split("."):
             node = node["properties"][name]

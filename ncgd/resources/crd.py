@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from ncgd.resources import route_slice
 from ncgd.resources.cel import add_rules
 from ncgd.resources.schema import PRESERVE, Schema, structural_schema
 from ncgd.resources.v1alpha1 import GROUP, KINDS, VERSION
@@ -54,7 +55,19 @@ _FACES = {
             ("Reported", "date", ".status.LastReportTime"),
         ),
     ),
+    route_slice.KIND: _Face(
+        "overlayrouteslices",
+        "ors",
+        (
+            ("Gateway", "string", ".spec.gateway"),
+            ("Node", "string", ".spec.node"),
+            ("Epoch", "integer", ".spec.epoch"),
+        ),
+    ),
 }
+_SHAPES: dict[str, type] = {**KINDS, route_slice.KIND: route_slice.OverlayRouteSlice}
+DEFINED = tuple(_SHAPES)
+"""Every kind that has a definition: those that users write, and OverlayRouteSlice."""
 
 
 def definition(kind: str, *, cel: bool = False) -> dict[str, Any]:
@@ -84,7 +97,7 @@ def definition(kind: str, *, cel: bool = False) -> dict[str, Any]:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    **({"subresources": {"status": {}}} if "status" in schema["properties"] else {}),
                     "additionalPrinterColumns": [*columns, _AGE],
                     "schema": {"openAPIV3Schema": schema},
                 }
@@ -104,9 +117,10 @@ def lacking(kind: str, installed: dict[str, Any]) -> list[str]:
     version = next((each for each in versions if each.get("name") == VERSION and each.get("served")), None)
     if version is None:
         return [VERSION]
-    missing = [] if "status" in (version.get("subresources") or {}) else ["the status subresource"]
     theirs = ((version.get("schema") or {}).get("openAPIV3Schema") or {}).get("properties") or {}
-    ours = structural_schema(KINDS[kind])["properties"]
+    ours = structural_schema(_SHAPES[kind])["properties"]
+    is_told = "status" not in ours or "status" in (version.get("subresources") or {})
+    missing = [] if is_told else ["the status subresource"]
     return [*missing, *_fields_lacking(ours["spec"], theirs.get("spec") or {}, "spec")]
 
 
@@ -134,7 +148,7 @@ def write(folder: Path) -> list[Path]:
     paths = []
     for name, cel in (("crd", False), ("crd-cel", True)):
         (folder / name).mkdir(exist_ok=True)
-        for kind in KINDS:
+        for kind in DEFINED:
             path = folder / name / f"{plural(kind)}.yaml"
             path.write_text(text(kind, cel=cel))
             paths.append(path)
@@ -142,10 +156,11 @@ def write(folder: Path) -> list[Path]:
 
 
 def _object_schema(kind: str) -> Schema:
-    schema = structural_schema(KINDS[kind])
+    schema = structural_schema(_SHAPES[kind])
     # An API server checks metadata itself and allows no rules on it here.
     schema["properties"]["metadata"] = {"type": "object"}
-    schema["properties"]["status"][PRESERVE] = True
+    if "status" in schema["properties"]:
+        schema["properties"]["status"][PRESERVE] = True
     schema["required"] = [name for name in schema["required"] if name == "spec"]
     if not schema["required"]:
         del schema["required"]

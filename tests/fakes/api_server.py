@@ -15,7 +15,7 @@ from types import TracebackType
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ncgd.resources import crd
-from ncgd.resources.v1alpha1 import GROUP, KINDS, VERSION
+from ncgd.resources.v1alpha1 import GROUP, VERSION
 from tests.fakes.objects import Json, Refused, Store
 
 _PATH = re.compile(
@@ -23,7 +23,7 @@ _PATH = re.compile(
     r"(?:/(?P<name>[^/]+))?(?P<status>/status)?"
 )
 _CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
-_KINDS = {crd.plural(kind): kind for kind in KINDS} | {"secrets": "Secret", "events": "Event"}
+_KINDS = {crd.plural(kind): kind for kind in crd.DEFINED} | {"secrets": "Secret", "events": "Event"}
 
 
 @dataclass
@@ -63,7 +63,7 @@ class ApiServer:
 
     store: Store = field(default_factory=Store)
     faults: Faults = field(default_factory=Faults)
-    definitions: dict[str, Json] = field(default_factory=lambda: {kind: crd.definition(kind) for kind in KINDS})
+    definitions: dict[str, Json] = field(default_factory=lambda: {kind: crd.definition(kind) for kind in crd.DEFINED})
     """Installed CRDs by kind."""
     bookmark_seconds: float = 0.05
     requests: list[Request] = field(default_factory=list)

@@ -18,7 +18,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 
 from ncgd.resources import crd
-from ncgd.resources.v1alpha1 import API_VERSION, KINDS
+from ncgd.resources.v1alpha1 import API_VERSION
 from ncgd.sources.kubernetes.client import Cluster, connect
 from tests.fakes.api_server import ApiServer
 from tests.unit.resources.manifests import changed, gateway, peer, secret, tunnel
@@ -30,8 +30,8 @@ DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def path_of(kind: str, namespace: str, name: str = "") -> str:
-    base = f"/apis/{API_VERSION}" if kind in KINDS else "/api/v1"
-    plural = crd.plural(kind) if kind in KINDS else f"{kind.lower()}s"
+    base = f"/apis/{API_VERSION}" if kind in crd.DEFINED else "/api/v1"
+    plural = crd.plural(kind) if kind in crd.DEFINED else f"{kind.lower()}s"
     return f"{base}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
 
 
@@ -108,11 +108,11 @@ async def real(_: Path) -> AsyncIterator[Place]:
     async with _place(Path(REAL), f"ncgd-{uuid.uuid4().hex[:8]}", None) as place:
 
         async def is_served() -> bool:
-            paths = [path_of(kind, place.namespace) for kind in KINDS]
+            paths = [path_of(kind, place.namespace) for kind in crd.DEFINED]
             return all([(await place.http.get(path)).is_success for path in paths])
 
         if not await is_served():  # another server beside this one may serve them
-            for kind in KINDS:
+            for kind in crd.DEFINED:
                 path = f"{DEFINITIONS}/{crd.definition(kind)['metadata']['name']}?fieldManager=test&force=true"
                 apply = {"Content-Type": "application/apply-patch+yaml"}
                 await place.request("PATCH", path, crd.definition(kind), **apply)
@@ -122,7 +122,7 @@ async def real(_: Path) -> AsyncIterator[Place]:
         try:
             yield place
         finally:
-            for kind in (*KINDS, "Secret", "Event"):
+            for kind in (*crd.DEFINED, "Secret", "Event"):
                 await place.request("DELETE", path_of(kind, place.namespace))
             await place.request("DELETE", f"/api/v1/namespaces/{place.namespace}")
 
