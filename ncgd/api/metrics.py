@@ -6,7 +6,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ncgd import __version__
-from ncgd.model.report import Report
+from ncgd.model.report import Health, Report
+from ncgd.model.role import Part
 
 
 class _Families:
@@ -24,9 +25,15 @@ class _Families:
         build.add_metric([__version__, report.dataplane_mode], 1)
         yield build
         health = GaugeMetricFamily("ncgd_gateway_status", "1 for the status that holds now.", labels=["status"])
-        for name in ("Healthy", "Degraded", "Down"):
-            health.add_metric([name], float(report.health == name))
+        for status in Health:
+            health.add_metric([str(status)], float(report.health == status))
         yield health
+        role = GaugeMetricFamily("ncgd_role", "1 for the part that this ncgd plays now.", labels=["part"])
+        for part in Part:
+            role.add_metric([str(part)], float(report.role.part == part))
+        yield role
+        epoch = "How often the Lease has changed hands, as far as this ncgd knows."
+        yield GaugeMetricFamily("ncgd_lease_epoch", epoch, value=report.role.epoch)
         usable = GaugeMetricFamily("ncgd_tunnel_usable", "1 while the tunnel carries traffic.", labels=["tunnel"])
         carried = CounterMetricFamily(
             "ncgd_tunnel_esp_bytes", "Bytes through the tunnel's SAs.", labels=["tunnel", "direction"]

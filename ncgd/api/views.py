@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ncgd.model.report import PeerReport, Problem, Report, TunnelReport
+from ncgd.model.role import Role
 from ncgd.model.spec import ObjectRef
 from ncgd.resources.object_status import gateway_status, leak_status, peer_status, tunnel_status
 
@@ -25,6 +26,7 @@ def status(report: Report) -> Json:
         "status": report.health,
         "gateway": str(report.gateway),
         "node": report.node,
+        "role": _role(report.role),
         "mode": report.mode,
         "dataplane": {"mode": report.dataplane_mode, "reason": report.dataplane_reason},
         "tunnels": [_tunnel(tunnel) for tunnel in report.tunnels],
@@ -33,6 +35,18 @@ def status(report: Report) -> Json:
         "leakProtection": leak_status(report.leak),
         "problems": [_problem(problem) for problem in report.problems],
         "held": report.held,
+    }
+
+
+def _role(role: Role) -> Json:
+    return {
+        "part": role.part,
+        "holder": role.holder,
+        "holderAddress": str(role.holder_address or ""),
+        "epoch": role.epoch,
+        "mayInitiate": role.may_initiate,
+        "reason": role.reason,
+        "message": role.message,
     }
 
 

@@ -6,7 +6,15 @@ from typing import Any
 from ncgd.cli.table import amount, duration, lay_out
 
 WIDTH = 110
-_COLOURS = {"Healthy": "32", "established": "32", "Degraded": "33", "connecting": "33", "Down": "31", "down": "31"}
+_COLOURS = {
+    "Healthy": "32",
+    "established": "32",
+    "Degraded": "33",
+    "connecting": "33",
+    "Standby": "36",
+    "Down": "31",
+    "down": "31",
+}
 
 
 def render(status: dict[str, Any], *, colour: bool = False) -> str:
@@ -14,6 +22,7 @@ def render(status: dict[str, Any], *, colour: bool = False) -> str:
     dataplane = status["dataplane"]
     lines = [
         f"Gateway   {paint(status['status'], colour)}   {status['gateway']} on node {status['node']}, {status['mode']}",
+        *_role(status["role"]),
         *_wrapped(f"Dataplane {dataplane['mode']}: {dataplane['reason']}", " " * 10),
         "",
         *_tunnels(status["tunnels"], colour),
@@ -27,6 +36,13 @@ def render(status: dict[str, Any], *, colour: bool = False) -> str:
         *_problems(status["problems"], colour),
     ]
     return "\n".join(lines)
+
+
+def _role(role: dict[str, Any]) -> list[str]:
+    if role["part"] == "Standalone":
+        return []
+    held_over = "" if role["mayInitiate"] else ", held over"
+    return _wrapped(f"Role      {role['part']}{held_over}: {role['message']}", " " * 10)
 
 
 def paint(word: str, colour: bool) -> str:

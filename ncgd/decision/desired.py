@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision import rib as rib_module
-from ncgd.decision.policy import ImportCheck
 from ncgd.decision.renewal import has_outdated_charon, is_drained, is_settled, renewing, without
+from ncgd.decision.role import in_force, kept_neighbors, kept_tunnels
 from ncgd.decision.routes import Carriers, distinct_numbers, nexthop_id
 from ncgd.decision.sessions import (
     carriers,
@@ -17,10 +17,11 @@ from ncgd.decision.sessions import (
     preference,
     safe_check,
 )
-from ncgd.decision.tunnels import Dataplane, TunnelPlan, choose_dataplane, plan_tunnels
+from ncgd.decision.tunnels import KERNEL_CHARON, Dataplane, TunnelPlan, choose_dataplane, plan_tunnels
 from ncgd.decision.world import Rows, World
 from ncgd.model.fib import Nexthop, NexthopGroup
-from ncgd.model.ike import DataplaneMode, EspPort
+from ncgd.model.ike import Charon, DataplaneMode, EspPort
+from ncgd.model.role import Part
 from ncgd.model.spec import Intent, LeakProtection, Mode
 
 IP_FORWARD = "net.ipv4.ip_forward"
@@ -46,14 +47,15 @@ class Desired:
 
 def desired_state(world: World) -> Desired:
     """What should be, given what is known. Also has the RIB decide its dirty prefixes."""
-    intent = world.intent or Intent()
+    intent = in_force(world.intent or Intent(), world.role)
     dataplane = choose_dataplane(intent.gateway, world)
-    tunnels = plan_tunnels(intent, world, dataplane.mode) if dataplane.mode else {}
+    tunnels = kept_tunnels(plan_tunnels(intent, world, dataplane.mode), world) if dataplane.mode else {}
     able = carriers(intent, world, tunnels)
     renewed = renewing(intent, world, tunnels, able)
     able = without(able, renewed, intent)
     lost = lost_peers(intent, world, able)
-    _decide_paths(intent, world)
+    if world.intent is not None and world.role.is_decided:
+        _decide_paths(intent, world.intent, world)
     tables: dict[str, Rows] = {
         "processes": _processes(tunnels, dataplane.mode, world),
         "esp_ports": _esp_ports(tunnels),
@@ -65,7 +67,7 @@ def desired_state(world: World) -> Desired:
         "connections": {name: plan.connection for name, plan in tunnels.items()},
         "nexthops": _nexthops(intent, world, tunnels, able),
         "probes": dict(plan_probes(intent, world, tunnels).items()),
-        "neighbors": dict(plan_neighbors(intent, world, tunnels, lost).items()),
+        "neighbors": dict(kept_neighbors(plan_neighbors(intent, world, tunnels, lost), world).items()),
     }
     for name, plan in tunnels.items():
         may_end = len(tunnels) == 1 or (renewed == name and is_drained(world, tables, able))
@@ -75,24 +77,26 @@ def desired_state(world: World) -> Desired:
     return Desired(dataplane=dataplane, tunnels=tunnels, carriers=able, lost=lost, renewing=renewed, tables=tables)
 
 
-def _decide_paths(intent: Intent, world: World) -> None:
+def _decide_paths(intent: Intent, known: Intent, world: World) -> None:
+    """``known`` is all that was read, ``intent`` what of it is in force here."""
     order = preference(intent) if intent.gateway.mode == Mode.ACTIVE_PASSIVE else None
     checks = import_checks(intent, world)
-    world.rib.configure(checks, order)
+    world.rib.configure(checks, order, may_forget=known.is_complete)
     rank = rib_module.rank_in_order(order) if order is not None else rib_module.rank
     if not world.routes.is_read:  # which prefixes fit under a limit depends on those that are installed
         return
     changed = world.rib.decide(rank, world.routes.installed.keys())
-    _protect(intent, world, checks)
+    _protect(known, world)
     if changed:
         world.routes.update(changed)
-        world.protection.update(changed)
+        if world.role.is_gateway:
+            world.protection.update(changed)
+        else:  # its sessions have ended, but nobody has said that these are not the VPC's any more
+            world.protection.remember(changed)
 
 
-def _protect(intent: Intent, world: World, checks: Mapping[str, tuple[ImportCheck, int]]) -> None:
+def _protect(intent: Intent, world: World) -> None:
     """What is to be protected: what tunnels bring, and of what they once brought, what they still might."""
-    if world.intent is None:
-        return
     if intent.gateway.leak_protection == LeakProtection.OFF:
         world.protection.protect(frozenset(), world.rib.best)
         world.protection.forget()
@@ -100,7 +104,7 @@ def _protect(intent: Intent, world: World, checks: Mapping[str, tuple[ImportChec
     in_tunnel = frozenset(name for name, peer in intent.peers.items() if peer.tunnel)
     world.protection.protect(in_tunnel, world.rib.best)
     if world.protection.memory and world.interfaces is not None:
-        judges = [check for name, (check, _) in checks.items() if name in in_tunnel]
+        judges = [check for name, (check, _) in import_checks(intent, world).items() if name in in_tunnel]
         if not intent.is_complete:  # some peer is not known, nor its policy
             judges.append(safe_check(intent, world))
         key = tuple(check.key for check in judges)
@@ -108,7 +112,10 @@ def _protect(intent: Intent, world: World, checks: Mapping[str, tuple[ImportChec
 
 
 def _processes(tunnels: Mapping[str, TunnelPlan], mode: DataplaneMode | None, world: World) -> Rows:
+    """What runs. Where a Lease decides, the kernel's charon does so also without tunnels: what it holds is seen."""
     rows: dict[str, object] = {SPEAKER: SPEAKER}
+    if mode == DataplaneMode.KERNEL and world.role.part != Part.STANDALONE:
+        rows[KERNEL_CHARON] = Charon(name=KERNEL_CHARON, mode=mode)
     if mode:
         rows |= {plan.charon.name: plan.charon for plan in tunnels.values()}
     return {name: row for name, row in rows.items() if not _has_to_end(name, world)}

@@ -36,7 +36,8 @@ def _tunnel(name: str, world: World, desired: Desired, intent: Intent) -> list[s
     lines = [f"tunnel {name}: {tunnel.public_address} (us) to {tunnel.remote_address}"]
     plan = desired.tunnels.get(name)
     if plan is None:
-        return [*lines, f"  not attempted: {desired.dataplane.reason}"]
+        why = desired.dataplane.reason if world.role.is_gateway and world.role.may_initiate else world.role.message
+        return [*lines, f"  not attempted: {why}"]
     _, reason, message = tunnel_state(plan, world)
     lines.append(f"  {reason}: {message}")
     sa = world.sa(name)

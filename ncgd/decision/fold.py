@@ -6,6 +6,7 @@ from dataclasses import replace
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
 from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.decision.retry import RENEWAL_SECONDS, Retry, again
+from ncgd.decision.role import DRAINED_AFTER_SECONDS, fold_role
 from ncgd.decision.world import MEDDLED, SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session, SessionState
@@ -36,11 +37,11 @@ def fold(world: World, event: ev.Event, now: float) -> World:
     match event:
         case ev.IntentRead(intent=intent):
             return replace(world, intent=intent)
+        case ev.RoleChanged(role=role):
+            return fold_role(world, role)
         case ev.CapabilityProbed(capability=capability):
             return replace(world, capability=capability)
-        case ev.ProcessesRead(names=names):
-            return replace(world, written={**world.written, "processes": dict.fromkeys(names)})
-        case ev.ProcessChanged():
+        case ev.ProcessesRead() | ev.ProcessChanged():
             return _fold_process(world, event)
         case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():
             return _fold_ike(world, event)
@@ -65,7 +66,9 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return _fold_bgp(world, event)
 
 
-def _fold_process(world: World, event: ev.ProcessChanged) -> World:
+def _fold_process(world: World, event: ev.ProcessesRead | ev.ProcessChanged) -> World:
+    if isinstance(event, ev.ProcessesRead):
+        return replace(world, written={**world.written, "processes": dict.fromkeys(event.names)})
     view = ProcessView(
         is_running=event.is_running,
         pid=event.pid,
@@ -301,6 +304,8 @@ def next_wakeup(world: World) -> float | None:
     due = [retry.due for retry in world.retries.values()]
     due += [session.graceful_until for session in world.sessions.values() if session.graceful_until is not None]
     due += [world.started + SETTLE_SECONDS, world.told + DRAIN_SECONDS]
+    if world.stood_down is not None:
+        due += [world.stood_down + DRAINED_AFTER_SECONDS, world.told + DRAINED_AFTER_SECONDS]
     return min((moment for moment in due if moment > world.now), default=None)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ncgd.decision.desired import SPEAKER, Desired
 from ncgd.decision.observed import observed
+from ncgd.decision.role import problems_of_role
 from ncgd.decision.sessions import passing
 from ncgd.decision.tunnels import is_orphan
 from ncgd.decision.world import MEDDLED, World
@@ -54,6 +55,7 @@ def find_problems(
     told = {problem.object for problem in machine}
     silent = {name for name, plan in desired.tunnels.items() if plan.charon.name not in told}
     return (
+        *problems_of_role(world),
         *machine,
         *_of_paths(world, desired, intent),
         *_of_probes(world, desired),
@@ -324,6 +326,8 @@ def _is_open(table: str, key: object, world: World, desired: Desired) -> bool:
 
 
 def _of_gateway(intent: Intent, world: World) -> Iterator[Problem]:
+    if not world.role.is_gateway:
+        return
     if world.intent is not None and not intent.peers:
         yield Problem(
             reason="NothingConfigured",

@@ -140,6 +140,15 @@ class Protection:
             moved |= spoken
         self._touch(moved)
 
+    def remember(self, changed: Decision) -> None:
+        """The peers of these prefixes are another ncgd's now: what was learned here stays protected, as remembered."""
+        prefixes = self.learned.intersection(chain.from_iterable(changed.values()))
+        self.learned -= prefixes
+        self.mixed -= prefixes
+        self.memory |= prefixes
+        self.remembered |= prefixes
+        self._touch(prefixes)
+
     def protect(self, in_tunnel: frozenset[str], best: Mapping[Prefix, Ranking]) -> None:
         """What these peers send is to be protected, from now on and as far as it is known."""
         if in_tunnel != self._in_tunnel:

@@ -25,7 +25,7 @@ def renewing(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], ab
 
     A tunnel whose new SA has failed to come up is not kept empty any longer: it is tried on beside its traffic.
     """
-    if not intent.is_complete:  # what the neighbours are told may be held back until it is
+    if not intent.is_complete or not world.role.may_initiate:  # what is told, or begun, may be held back until it is
         return None
     carrying = {peer.tunnel for name, peer in intent.peers.items() if name in able.trusted}
     for name in sorted(tunnels):

@@ -133,17 +133,24 @@ class Rib:
             self._dirty.update(table.accepted)
             self._memo.clear()
 
-    def configure(self, checks: Mapping[str, tuple[ImportCheck, int]], order: Mapping[str, int] | None = None) -> None:
+    def configure(
+        self,
+        checks: Mapping[str, tuple[ImportCheck, int]],
+        order: Mapping[str, int] | None = None,
+        *,
+        may_forget: bool = True,
+    ) -> None:
         """Set import check and prefix limit per peer, and the order between peers (None: all are equal).
 
-        A changed check has its peer's paths decided again, a changed order everything.
+        Peers without a check are forgotten, unless they may only not be known yet (``may_forget`` False). A changed
+        check has its peer's paths decided again, a changed order everything.
         """
         for peer, (check, limit) in checks.items():
             table = self._table(peer)
             if table.check is None or table.check.key != check.key or table.limit != limit:
                 table.check, table.limit = check, limit
                 table.unjudged.update(table.paths)
-        for peer in [peer for peer in self.peers if peer not in checks]:
+        for peer in [peer for peer in self.peers if peer not in checks] if may_forget else ():
             self.forget(peer)
         if order != self._order:
             self._order = order

@@ -34,7 +34,7 @@ def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
             continue
         if _is_due(name, plan.connection, sa, world) and name not in not_yet:
             initiate[name] = plan.connection
-        elif sa is not None and _needs_repair(sa, plan.connection, world):
+        elif sa is not None and world.role.may_initiate and _needs_repair(sa, plan.connection, world):
             initiate[Repair(tunnel=name)] = plan.connection
         if sa is not None:
             terminate |= _superfluous(sa, plan.connection, plan.charon.name, world)
@@ -50,7 +50,12 @@ def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
 
 
 def _not_yet(world: World, desired: Desired) -> set[str | None]:
-    """While a tunnel is renewed, the others that carry wait for their turn, and it waits until it is empty."""
+    """While a tunnel is renewed, the others that carry wait for their turn, and it waits until it is empty.
+
+    Once the Lease has run out, all wait.
+    """
+    if not world.role.may_initiate:
+        return set(desired.tunnels)
     if desired.renewing is None:
         return set()
     peers = world.intent.peers if world.intent else {}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.problems import find_problems
@@ -12,9 +13,10 @@ from ncgd.decision.world import World
 from ncgd.model import prefix as px
 from ncgd.model.bgp import SessionState
 from ncgd.model.ike import SaState
-from ncgd.model.reason import Refusal, TunnelReason
+from ncgd.model.reason import Refusal, SessionReason, TunnelReason
 from ncgd.model.report import Health, LeakReport, PeerReport, Problem, Report, TunnelReport
-from ncgd.model.spec import Intent, Peer
+from ncgd.model.role import Role
+from ncgd.model.spec import Intent, Peer, Tunnel
 
 ESTABLISHED = "established"
 """NCG's spelling (lower case)."""
@@ -24,10 +26,15 @@ DOWN = "down"
 
 def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
     """The picture after a pass; ``held`` is the plan's."""
+    if not world.role.is_gateway:
+        return _elsewhere(world, desired, held)
     intent = world.intent or Intent()
     tunnels = tuple(_tunnel(plan, world, desired, intent) for _, plan in sorted(desired.tunnels.items()))
     if desired.dataplane.mode is None:
-        tunnels = tuple(_idle_tunnel(intent, name, desired.dataplane.reason) for name in sorted(intent.tunnels))
+        tunnels = _idle_tunnels(intent, TunnelReason.NO_DATAPLANE, desired.dataplane.reason)
+    elif unkept := [name for name in intent.tunnels if name not in desired.tunnels]:
+        lost = replace(intent, tunnels={name: intent.tunnels[name] for name in unkept})
+        tunnels += _idle_tunnels(lost, TunnelReason.NOT_ACTIVE, world.role.message)
     meds = advertised_meds(intent, desired.lost)
     peers = tuple(_peer(peer, meds[name], world, desired, intent) for name, peer in sorted(intent.peers.items()))
     problems = find_problems(world, desired, tunnels, peers)
@@ -38,6 +45,7 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
         gateway_generation=gateway.generation,
         created=gateway.created,
         node=world.node,
+        role=world.role,
         dataplane_mode=str(desired.dataplane.mode or "none"),
         dataplane_reason=desired.dataplane.reason,
         mode=str(gateway.mode),
@@ -48,6 +56,31 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
         drift=world.drift,
         leak=_leak(world, intent),
         problems=problems,
+        held=dict(held),
+    )
+
+
+def _elsewhere(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
+    """The picture where tunnels and sessions are another node's."""
+    intent = world.intent or Intent()
+    gateway = intent.gateway
+    return Report(
+        health=Health.STANDBY,
+        gateway=gateway.ref,
+        gateway_generation=gateway.generation,
+        created=gateway.created,
+        node=world.node,
+        role=world.role,
+        dataplane_mode=str(desired.dataplane.mode or "none"),
+        dataplane_reason=desired.dataplane.reason,
+        mode=str(gateway.mode),
+        tunnels=_idle_tunnels(intent, TunnelReason.NOT_ACTIVE, world.role.message),
+        peers=tuple(_idle_peer(peer, world.role) for _, peer in sorted(intent.peers.items())),
+        routes_installed=len(world.routes.installed),
+        routes_desired=len(world.routes.desired),
+        drift=world.drift,
+        leak=replace(_leak(world, intent), waits_for=()),
+        problems=find_problems(world, desired, (), ()),
         held=dict(held),
     )
 
@@ -120,8 +153,11 @@ def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) ->
     )
 
 
-def _idle_tunnel(intent: Intent, name: str, why: str) -> TunnelReport:
-    tunnel = intent.tunnels[name]
+def _idle_tunnels(intent: Intent, reason: TunnelReason, why: str) -> tuple[TunnelReport, ...]:
+    return tuple(_idle_tunnel(tunnel, reason, why) for _, tunnel in sorted(intent.tunnels.items()))
+
+
+def _idle_tunnel(tunnel: Tunnel, reason: TunnelReason, why: str) -> TunnelReport:
     return TunnelReport(
         ref=tunnel.ref,
         generation=tunnel.generation,
@@ -135,8 +171,24 @@ def _idle_tunnel(intent: Intent, name: str, why: str) -> TunnelReport:
         established_seconds=0,
         mtu=0,
         is_usable=False,
-        reason=str(TunnelReason.NO_DATAPLANE),
+        reason=str(reason),
         message=why,
+    )
+
+
+def _idle_peer(peer: Peer, role: Role) -> PeerReport:
+    return PeerReport(
+        ref=peer.ref,
+        generation=peer.generation,
+        status=DOWN,
+        state=str(SessionState.IDLE),
+        tunnel=peer.tunnel or "",
+        peer_ip=str(peer.peer_ip),
+        peer_asn=peer.peer_asn,
+        received=0,
+        accepted=0,
+        reason=str(SessionReason.NOT_ACTIVE),
+        message=role.message,
     )
 
 

@@ -14,6 +14,7 @@ from ncgd.model.fib import IF_ID_BASE, LINK_PREFIX, Address, AddressKey, Link, L
 from ncgd.model.ike import Charon, Connection, Credential, DataplaneMode, SaState
 from ncgd.model.prefix import IPAddress
 from ncgd.model.reason import TunnelReason
+from ncgd.model.role import Part
 from ncgd.model.spec import DataplaneChoice, Gateway, Intent, Peer, Tunnel
 
 KERNEL_CHARON = "charon"
@@ -138,7 +139,9 @@ def _plan_tunnel(tunnel: Tunnel, peers: list[Peer], charon: Charon, if_id: int, 
     return TunnelPlan(
         tunnel=tunnel,
         charon=charon,
-        connection=_connection(tunnel, charon, local, if_id if is_kernel else None),
+        connection=_connection(
+            tunnel, charon, local, if_id if is_kernel else None, heals=world.role.part == Part.STANDALONE
+        ),
         credential=Credential(
             tunnel=tunnel.name, charon=charon.name, owner=str(tunnel.remote_address), secret=tunnel.psk
         ),
@@ -150,7 +153,9 @@ def _plan_tunnel(tunnel: Tunnel, peers: list[Peer], charon: Charon, if_id: int, 
     )
 
 
-def _connection(tunnel: Tunnel, charon: Charon, local: IPAddress | None, if_id: int | None) -> Connection:
+def _connection(
+    tunnel: Tunnel, charon: Charon, local: IPAddress | None, if_id: int | None, *, heals: bool
+) -> Connection:
     connection = Connection(
         tunnel=tunnel.name,
         charon=charon.name,
@@ -166,8 +171,11 @@ def _connection(tunnel: Tunnel, charon: Charon, local: IPAddress | None, if_id: 
         child_rekey_seconds=tunnel.ike.child_rekey_seconds,
         dpd_delay_seconds=tunnel.ike.dpd_delay_seconds,
         force_encap=charon.mode == DataplaneMode.USERSPACE,
+        heals=heals,
     )
-    text = "|".join(f"{item.name}={getattr(connection, item.name)}" for item in fields(connection))
+    # What an SA was made from; that it heals by itself comes on top.
+    names = [item.name for item in fields(connection) if item.name != "heals"]
+    text = "|".join(f"{name}={getattr(connection, name)}" for name in names)
     return replace(connection, digest=sha256(text.encode()).hexdigest()[:8])
 
 

@@ -17,6 +17,7 @@ from ncgd.model.fib import Interface, Nexthop, NexthopGroup
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.probe import ProbeReport
+from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import Intent
 
 Rows = Mapping[object, object]
@@ -77,6 +78,9 @@ class World:
     started: float = 0.0
     now: float = 0.0
     node: str = ""
+    role: Role = STANDALONE
+    stood_down: float | None = None
+    """When it was found not to be the gateway (any more), by the loop's clock; None while it is, or undecided."""
     intent: Intent | None = None
     capability: ev.Capability | None = None
     processes: Mapping[str, ProcessView] = field(default_factory=dict)

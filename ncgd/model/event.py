@@ -14,6 +14,7 @@ from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.prefix import Prefix
 from ncgd.model.probe import ProbeReport
+from ncgd.model.role import Role
 from ncgd.model.spec import Intent
 
 
@@ -22,6 +23,13 @@ class IntentRead:
     """The source has a new consistent set of resources."""
 
     intent: Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleChanged:
+    """Who is active has changed, or why."""
+
+    role: Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +310,7 @@ class Ticked:
 
 Event = (
     IntentRead
+    | RoleChanged
     | CapabilityProbed
     | ProcessChanged
     | ProcessesRead

@@ -61,6 +61,8 @@ class Connection:
     child_rekey_seconds: int
     dpd_delay_seconds: int
     force_encap: bool = False
+    heals: bool = True
+    """charon brings back by itself what was lost. False where another ncgd may have taken over meanwhile."""
     digest: str = ""
 
     @property

@@ -44,6 +44,7 @@ class TunnelReason(StrEnum):
     CONNECTING = "Connecting"
     SA_DOWN = "SaDown"
     NO_SESSION = "NoSession"
+    NOT_ACTIVE = "NotActive"
     PATH_DEAD = "DataPathDead"
     UPLINK_DOWN = "UplinkDown"
 
@@ -56,3 +57,19 @@ class SessionReason(StrEnum):
     TUNNEL_DOWN = "TunnelDown"
     SPEAKER_DOWN = "SpeakerDown"
     CONNECTING = "Connecting"
+    NOT_ACTIVE = "NotActive"
+
+
+class RoleReason(StrEnum):
+    """Why an ncgd plays the part that it plays."""
+
+    STANDALONE = "Standalone"
+    NOT_READ = "LeaseNotRead"
+    HOLDS = "HoldsLease"
+    HELD_OVER = "LeaseHeldOver"
+    OTHER_HOLDS = "OtherHoldsLease"
+    NOBODY_HOLDS = "NobodyHoldsLease"
+    NO_LABEL = "NotACandidate"
+    CORDONED = "Cordoned"
+    SUPERSEDED = "Superseded"
+    ENDING = "Ending"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import ObjectRef
 
 
@@ -14,6 +15,8 @@ class Health(StrEnum):
     """Traffic passes, as far as we know, but something that should work does not."""
     DOWN = "Down"
     """There is nothing to forward by: no session with an SA, or no data path that answers."""
+    STANDBY = "Standby"
+    """Another node is the gateway, or none is; seen on this node only, never in the object's status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +120,7 @@ class Report:
     gateway_generation: int
     created: str | None
     node: str
+    role: Role = STANDALONE
     dataplane_mode: str
     dataplane_reason: str
     mode: str

@@ -6,6 +6,9 @@ A restarted ncgd finds tunnels, sessions and routes in full flight. Acting befor
 from ncgd.decision.desired import Desired
 from ncgd.decision.world import SETTLE_SECONDS, World
 
+PROTECTIVE = frozenset({"backstops", "guard", "memory"})
+"""Tables that keep cleartext in; they are right whatever the role turns out to be."""
+
 
 def closed(table: str, world: World, desired: Desired) -> str | None:
     """Why a table may not be written yet, or None when it may."""
@@ -13,6 +16,8 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return "the resources have not been read yet"
     if world.capability is None:
         return "the capability probe has not finished"
+    if not world.role.is_decided and table not in PROTECTIVE:
+        return world.role.message
     if table == "processes":
         return None
     if table == "memory":
@@ -33,7 +38,7 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
 
 def unsettled(world: World, desired: Desired) -> str | None:
     """Why the picture is not complete yet, or None; after SETTLE_SECONDS what is known has to do."""
-    if world.now - world.started >= SETTLE_SECONDS:
+    if world.now - world.started >= SETTLE_SECONDS or (world.role.is_decided and not world.role.is_gateway):
         return None
     for name in sorted({plan.charon.name for plan in desired.tunnels.values()}):
         view = world.charons.get(name)
@@ -50,4 +55,6 @@ def unsettled(world: World, desired: Desired) -> str | None:
 def may_remove_routes(world: World) -> bool:
     """True once every peer in force has sent a whole table, and it is decided: what is missing then is gone."""
     intent = world.intent
+    if not world.role.is_gateway:
+        return world.role.is_decided
     return intent is not None and all(name in world.synced for name in intent.peers) and not world.rib.has_more

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.observed import observed
+from ncgd.decision.role import is_draining
 from ncgd.decision.sas import plan_sas
 from ncgd.decision.world import MEDDLED, World
 from ncgd.model.delta import Delta, diff
@@ -43,25 +44,12 @@ class Plan:
 def make_plan(world: World, desired: Desired) -> Plan:
     """What to write now. Failover, then withdrawals, then everything wanted bottom up, then removals top down."""
     held: dict[str, str] = {}
-    deltas: dict[str, Delta[object, object]] = {}
-    for table in BOTTOM_UP:
-        if reason := closed(table, world, desired):
-            held[table] = reason
-        elif table == "sas":
-            deltas[table] = plan_sas(world, desired)
-        elif table != "routes" and table not in BESIDE:
-            deltas[table] = _due(table, diff(desired.tables[table], observed(table, world)), world)
-    intent = world.intent or Intent(is_complete=False)
-    if not intent.is_complete or desired.dataplane.mode is None:
-        deltas = {table: _without_unexplained(table, delta, intent) for table, delta in deltas.items()}
+    deltas = _plan_small_tables(world, desired, held)
     steps: list[Step | RouteStep] = [*_failover(deltas, world)]
     withdrawn = deltas.get(WITHDRAWN_FIRST, Delta())
     if withdrawn.remove:
         steps.append(Step(WITHDRAWN_FIRST, Delta(remove=withdrawn.remove)))
-    may_remove = intent.is_complete and may_remove_routes(world)
-    if may_remove:
-        world.protection.forget()
-    change = _plan_routes(world, desired, held, may_remove=may_remove)
+    change = _plan_routes(world, desired, held)
     deltas |= _plan_protection(world, desired, held)
     for table in BOTTOM_UP:
         if table == "routes" and change:
@@ -79,6 +67,24 @@ def make_plan(world: World, desired: Desired) -> Plan:
     return Plan(steps=tuple(steps), held=held, has_more=_has_more(world, desired, held))
 
 
+def _plan_small_tables(world: World, desired: Desired, held: dict[str, str]) -> dict[str, Delta[object, object]]:
+    """What to change in them now; those that wait are put into ``held``."""
+    deltas: dict[str, Delta[object, object]] = {}
+    for table in BOTTOM_UP:
+        if reason := closed(table, world, desired):
+            held[table] = reason
+        elif table == "sas":
+            deltas[table] = plan_sas(world, desired)
+        elif table != "routes" and table not in BESIDE:
+            deltas[table] = _due(table, diff(desired.tables[table], observed(table, world)), world)
+    intent = world.intent or Intent(is_complete=False)
+    if is_draining(world):
+        deltas = {table: delta if table == WITHDRAWN_FIRST else Delta(set=delta.set) for table, delta in deltas.items()}
+    if (not intent.is_complete and world.role.is_gateway) or desired.dataplane.mode is None:
+        deltas = {table: _without_unexplained(table, delta, intent) for table, delta in deltas.items()}
+    return deltas
+
+
 def _failover(deltas: dict[str, Delta[object, object]], world: World) -> list[Step]:
     """Taken out of ``deltas``: groups that are there and get other members that are there. They wait for nothing."""
     delta, there = deltas.get("nexthops", Delta()), world.nexthops or {}
@@ -94,8 +100,11 @@ def _failover(deltas: dict[str, Delta[object, object]], world: World) -> list[St
     return [Step("nexthops", Delta(set=swapped))]
 
 
-def _plan_routes(world: World, desired: Desired, held: Mapping[str, str], *, may_remove: bool) -> RouteChange:
+def _plan_routes(world: World, desired: Desired, held: Mapping[str, str]) -> RouteChange:
     """Routes once the picture is complete; backstops before, since they hurt nothing that has a route."""
+    may_remove = world.intent is not None and world.intent.is_complete and may_remove_routes(world)
+    if may_remove and world.role.is_gateway:
+        world.protection.forget()
     if _may_try("routes", world):
         world.routes.retry_failed()
         world.protection.backstops.retry()
@@ -103,7 +112,7 @@ def _plan_routes(world: World, desired: Desired, held: Mapping[str, str], *, may
     if repair is None or repair.due <= world.now:
         world.routes.repair()
         world.protection.backstops.repair()
-    if world.routes.is_under_way:
+    if world.routes.is_under_way or is_draining(world):
         return RouteChange(routes={}, backstops={})
     routes = {} if "routes" in held else world.routes.change(may_remove=may_remove)
     backstops: dict[Prefix, bool] = {}
@@ -124,7 +133,7 @@ def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) ->
         deltas["guard"] = protection.change_guard(
             frozenset(map(str, desired.tables["links"])),
             world.routes.is_leaving,
-            may_close=is_known and unsettled(world, desired) is None,
+            may_close=is_known and not is_draining(world) and unsettled(world, desired) is None,
         )
     if "memory" not in held and _may_try("memory", world):
         protection.disk.retry()
@@ -140,7 +149,7 @@ def _may_try(table: str, world: World) -> bool:
 
 def _has_more(world: World, desired: Desired, held: Mapping[str, str]) -> bool:
     protection = world.protection
-    is_idle = not world.routes.is_under_way
+    is_idle = not world.routes.is_under_way and not is_draining(world)
     return (
         (world.rib.has_more and world.routes.is_read)
         or (is_idle and "routes" not in held and world.routes.has_more)

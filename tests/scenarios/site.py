@@ -25,6 +25,7 @@ from ncgd.model.ike import Connection, Repair, SaState, StaleSa, TunnelSa
 from ncgd.model.prefix import Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.report import Report
+from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import Gateway, Intent, ObjectRef, Peer, SecretRef, Tunnel
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
 
@@ -75,8 +76,10 @@ def ha_vpn(**gateway: object) -> Intent:
 class Site:
     """The outside, and the ncgd that looks at it."""
 
-    def __init__(self, intent: Intent, capability: ev.Capability = CAPABLE) -> None:
+    def __init__(self, intent: Intent, capability: ev.Capability = CAPABLE, role: Role = STANDALONE) -> None:
         self.now = 0.0
+        self.role = role
+        """What ncgd starts with; whoever shares a gateway starts undecided."""
         self.capability = capability
         self.interfaces: dict[str, Interface] = {
             "eth0": Interface(index=2, name="eth0", kind="", mtu=1500, is_up=True, addresses=("192.168.100.2/24",))
@@ -109,7 +112,7 @@ class Site:
 
     def start(self, intent: Intent, *, in_a_hurry: bool = False) -> None:
         """A new ncgd meets the outside as it is; ``in_a_hurry`` it makes a pass after each thing that it learns."""
-        self.world = World(started=self.now, now=self.now, node="node-1")
+        self.world = World(started=self.now, now=self.now, node="node-1", role=self.role)
         self.intent = intent
         for event in (
             ev.IntentRead(intent=intent),

@@ -4,7 +4,8 @@ What a live SA must survive is decided here (protocol facts from strongSwan's ``
 
 * ``start_action=none``: with ``start``, loading a changed connection or unloading one closes its SAs. ncgd initiates.
 * ``dpd_action`` and ``close_action`` make charon bring back by itself what a silent peer or a peer's DELETE took
-  away, also while ncgd is dead. Neither acts on what we terminate.
+  away, also while ncgd is dead. Neither acts on what we terminate. Where a Lease decides who is active, charon does
+  not (``heals`` False): it knows nothing of the Lease, and would fight the next gateway for its tunnels.
 * ``unique=no``: a restarted charon sends INITIAL_CONTACT, and the peer drops what the dead one left. Safe because
   no two tunnels share a remote identity; that is refused as bad input.
 """
@@ -32,7 +33,7 @@ def connection(row: Connection) -> Section:
             "send_certreq": "no",
             "send_cert": "never",
             "unique": "no",
-            "keyingtries": 0,
+            "keyingtries": 0 if row.heals else 1,
             "dpd_delay": row.dpd_delay_seconds,
             "reauth_time": 0,
             "rekey_time": row.ike_rekey_seconds,
@@ -57,8 +58,8 @@ def _child(row: Connection) -> Section:
         "life_time": row.child_rekey_seconds * 11 // 10,
         "replay_window": _REPLAY_WINDOW,
         "start_action": "none",
-        "dpd_action": "start",
-        "close_action": "start",
+        "dpd_action": "start" if row.heals else "clear",
+        "close_action": "start" if row.heals else "none",
     }
 
 
