@@ -8,7 +8,7 @@ from pathlib import Path
 from ncgd import __version__
 from ncgd.resources.v1 import DEFAULT_NAMESPACE
 
-_RUN_DIR = Path("/run/ncgd")
+RUN_DIR = Path("/run/ncgd")
 _STATE_DIR = Path("/var/lib/ncgd")
 EPILOG = """\
 ncgd reads OverlayVPNTunnel, OverlayBGPPeer, NetworkConnectivityGateway and Secret manifests from a folder, or these
@@ -40,8 +40,19 @@ class Settings:
     vici_socket: Path
     bridge_socket: Path
     exabgp_config: Path
+    sysctl_root: Path
     log_format: str
     log_level: str
+
+
+def bridge_socket(run_dir: Path) -> Path:
+    """Where the bridge of ExaBGP listens for ncgd."""
+    return run_dir / "exabgp.sock"
+
+
+def exabgp_config(run_dir: Path) -> Path:
+    """ExaBGP's configuration, which ncgd writes."""
+    return run_dir / "exabgp.conf"
 
 
 def parse(argv: list[str] | None = None) -> Settings:
@@ -72,7 +83,7 @@ def parse(argv: list[str] | None = None) -> Settings:
     parser.add_argument(
         "--run-dir",
         type=Path,
-        default=_RUN_DIR,
+        default=RUN_DIR,
         help="sockets, logs and process records (default %(default)s)",
     )
     parser.add_argument(
@@ -91,6 +102,12 @@ def parse(argv: list[str] | None = None) -> Settings:
         default=Path("/run/charon.vici"),
         help="charon's VICI socket, without --supervise (default %(default)s)",
     )
+    parser.add_argument(
+        "--sysctl-root",
+        type=Path,
+        default=Path("/proc/sys"),
+        help="where kernel settings are written; a container has this one read-only (default %(default)s)",
+    )
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     parser.add_argument("--version", action="version", version=f"ncgd {__version__}")
@@ -102,13 +119,14 @@ def parse(argv: list[str] | None = None) -> Settings:
         kubeconfig=given.kubeconfig,
         namespace=given.namespace,
         run_dir=run_dir,
-        state_dir=(given.state_dir or (_STATE_DIR if run_dir == _RUN_DIR else run_dir / "state")).absolute(),
+        state_dir=(given.state_dir or (_STATE_DIR if run_dir == RUN_DIR else run_dir / "state")).absolute(),
         socket=given.socket or run_dir / "ncgd.sock",
         node=given.node,
         is_supervisor=given.supervise,
         vici_socket=given.vici_socket,
-        bridge_socket=run_dir / "exabgp.sock",
-        exabgp_config=run_dir / "exabgp.conf",
+        bridge_socket=bridge_socket(run_dir),
+        exabgp_config=exabgp_config(run_dir),
+        sysctl_root=given.sysctl_root,
         log_format=given.log_format,
         log_level=given.log_level,
     )

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
+from ncgd.daemon import launch_files
 from ncgd.drivers.port import Post
 from ncgd.errors import DriverError, NcgdError, Unavailable
 from ncgd.model.delta import Delta, Outcome
@@ -144,12 +145,7 @@ class Supervisor:
         return process, False
 
     def _spawn(self, name: str, launch: Launch, digest: str) -> Process:
-        for directory in launch.directories:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for file in launch.files:
-            if file.is_seed and file.path.exists():
-                continue
-            _write(file.path, file.text, file.mode)
+        launch_files.prepare(launch)
         output = self._output(name)
         if output.exists() and output.stat().st_size > KEPT_LOG_BYTES:
             output.replace(output.with_suffix(".log.1"))
@@ -170,7 +166,7 @@ class Supervisor:
                 raise Unavailable(f"{launch.argv[0]} cannot be started: {error.strerror}") from error
         process = Process(pid, is_child=True)
         record = {"pid": pid, "started": process.started, "launch": digest}
-        _write(self._record(name), json.dumps(record), 0o600)
+        launch_files.write(self._record(name), json.dumps(record), 0o600)
         return process
 
     def _output(self, name: str) -> Path:
@@ -253,12 +249,3 @@ def _digest(launch: Launch) -> str:
     files = [(str(file.path), file.text) for file in launch.files if not file.is_seed]
     text = json.dumps([launch.argv, sorted(launch.environment.items()), files])
     return sha256(text.encode()).hexdigest()[:16]
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    temporary = path.with_name(path.name + ".new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-    temporary.replace(path)

@@ -54,7 +54,7 @@ async def run(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     mailbox = Mailbox()
     vault = Vault(os.urandom(16))
-    kernel = Kernel(mailbox.post)
+    kernel = Kernel(mailbox.post, settings.sysctl_root)
     prober = Prober(mailbox.post, Memory(settings.run_dir / "pulses.json"))
     bgp = Exabgp(settings.bridge_socket, settings.exabgp_config, mailbox.post)
 

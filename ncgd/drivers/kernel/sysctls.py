@@ -5,20 +5,26 @@ from pathlib import Path
 
 from ncgd.model.delta import Delta, Outcome
 
-_ROOT = Path("/proc/sys")
+PROC_SYS = Path("/proc/sys")
 _PER_INTERFACE = re.compile(r"(net)\.(ipv4|ipv6)\.(conf|neigh)\.(.+)\.([a-z0-9_]+)")
 """The name of an interface may hold dots itself (``eth0.100``), but never a slash."""
 
 
 class Sysctls:
-    """OwnedTable of kernel settings; a value is a text. Nobody's value is put back when a key is removed."""
+    """OwnedTable of kernel settings; a value is a text. Nobody's value is put back when a key is removed.
+
+    ``root`` is /proc/sys, or where a container that has it read-only sees it writable.
+    """
+
+    def __init__(self, root: Path = PROC_SYS) -> None:
+        self._root = root
 
     async def write(self, delta: Delta[str, str]) -> Outcome[str]:
         """Write the values that differ; failures by path. Removed keys keep the value they have."""
         failed = {}
         for key, value in delta.set.items():
             try:
-                _set(_path(key), value)
+                _set(self._path(key), value)
             except FileNotFoundError:
                 failed[key] = f"sysctl {key} does not exist here: its interface or kernel module is missing"
             except OSError as error:
@@ -28,13 +34,12 @@ class Sysctls:
                 )
         return Outcome(failed)
 
-
-def _path(key: str) -> Path:
-    match = _PER_INTERFACE.fullmatch(key)
-    parts = match.groups() if match else key.split(".")
-    if any("/" in part or part in ("", ".", "..") for part in parts):
-        raise FileNotFoundError(key)
-    return _ROOT.joinpath(*parts)
+    def _path(self, key: str) -> Path:
+        match = _PER_INTERFACE.fullmatch(key)
+        parts = match.groups() if match else key.split(".")
+        if any("/" in part or part in ("", ".", "..") for part in parts):
+            raise FileNotFoundError(key)
+        return self._root.joinpath(*parts)
 
 
 def _set(path: Path, value: str) -> None:

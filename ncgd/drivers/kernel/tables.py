@@ -1,6 +1,7 @@
 """The kernel driver as the daemon sees it: four small tables, the routes, and a source of events."""
 
 import asyncio
+from pathlib import Path
 
 from ncgd.drivers.kernel import interfaces
 from ncgd.drivers.kernel.addresses import Addresses
@@ -8,7 +9,7 @@ from ncgd.drivers.kernel.esp import EspWatch
 from ncgd.drivers.kernel.links import Links
 from ncgd.drivers.kernel.nexthops import Nexthops
 from ncgd.drivers.kernel.routes import Routes
-from ncgd.drivers.kernel.sysctls import Sysctls
+from ncgd.drivers.kernel.sysctls import PROC_SYS, Sysctls
 from ncgd.drivers.kernel.transport import NetlinkSocket
 from ncgd.drivers.kernel.watch import Watch
 from ncgd.drivers.port import Post
@@ -25,12 +26,12 @@ class Kernel:
     ``reread_seconds``, less often when there are more than some 40 000 (``watch.py``).
     """
 
-    def __init__(self, post: Post, reread_seconds: float = 30.0) -> None:
+    def __init__(self, post: Post, sysctl_root: Path = PROC_SYS, *, reread_seconds: float = 30.0) -> None:
         # Failover has a socket to itself: it never waits behind a full table or a dump.
         self._failover, self._bulk, self._reads, self._route_reads = (NetlinkSocket() for _ in range(4))
         self.links = Links(self._reads)
         self.addresses = Addresses(self._reads)
-        self.sysctls = Sysctls()
+        self.sysctls = Sysctls(sysctl_root)
         self.nexthops = Nexthops(self._failover, self._reads)
         self._routes = Routes(self._bulk, self._route_reads)
         self._esp = EspWatch(post)

@@ -104,12 +104,15 @@ def log_path(directory: Path) -> Path:
     return directory / "charon.log"
 
 
-def launch(charon: Charon, installation: Installation, directory: Path, *, private_run: bool = True) -> Launch:
+def launch(
+    charon: Charon, installation: Installation, directory: Path, *, private_run: bool = True, log: str = ""
+) -> Launch:
     """How to start ``charon`` with its files in ``directory`` (absolute): configuration, socket, log.
 
     charon's pid file is compiled in as ``/run/charon.pid``, so two of them need two ``/run``: with
     ``private_run`` the directory is charon's ``/run``, in a private mount namespace (needs CAP_SYS_ADMIN). Its
     files are then all ``/run/charon.*``, which is what Debian's and Ubuntu's AppArmor profile of charon allows.
+    ``log`` may be ``stderr``, for a container, in place of the log file.
     Raises Unavailable when a plugin is missing.
     """
     seen = Path("/run") if private_run else directory
@@ -117,7 +120,7 @@ def launch(charon: Charon, installation: Installation, directory: Path, *, priva
     return Launch(
         argv=_in_private_run(directory, command) if private_run else command,
         environment={"STRONGSWAN_CONF": str(seen / "charon.conf")},
-        files=(LaunchFile(path=directory / "charon.conf", text=_configuration(charon, installation, seen)),),
+        files=(LaunchFile(path=directory / "charon.conf", text=_configuration(charon, installation, seen, log)),),
         directories=(directory,),
         # The kernel goes on with the SAs of a charon that is killed; in userspace they end with it.
         handover=Handover.KILL if charon.mode is DataplaneMode.KERNEL else Handover.WAIT,
@@ -158,7 +161,7 @@ def _plugins(charon: Charon, installation: Installation) -> list[str]:
     return [name for name in _WELCOME if installation.has(name)] + required
 
 
-def _configuration(charon: Charon, installation: Installation, directory: Path) -> str:
+def _configuration(charon: Charon, installation: Installation, directory: Path, log: str) -> str:
     plugins = _plugins(charon, installation)
     version = ".".join(map(str, installation.version))  # makes another launch of an upgraded charon
     if charon.mode is DataplaneMode.USERSPACE:
@@ -206,7 +209,7 @@ charon {{
     }}
     filelog {{
         ncgd {{
-            path = {log_path(directory)}
+            path = {log or log_path(directory)}
             append = yes
             flush_line = yes
             ike_name = yes

@@ -60,7 +60,7 @@ def drive(space: Namespace, scenario: Scenario[T], reread_seconds: float = 3600.
 
     async def run() -> T:
         events: list[Event] = []
-        kernel = Kernel(events.append, reread_seconds)
+        kernel = Kernel(events.append, reread_seconds=reread_seconds)
         try:
             return await scenario(kernel, events)
         finally:
