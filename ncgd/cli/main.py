@@ -3,33 +3,41 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import yaml
 
 from ncgd import __version__
 from ncgd.cli import client, screen
+from ncgd.cli.actions import Actions
+from ncgd.cli.ending import EXIT_NO, stop, told
 from ncgd.cli.table import duration, lay_out
-from ncgd.errors import NcgdError, Rejected
+from ncgd.cli.verify import verify
+from ncgd.errors import Rejected
 
-EXIT_DEGRADED = 1
-EXIT_UNREACHABLE = 3
-
-_HELP = """Look at a running ncgd, and ask it why things are as they are.
+_HELP = """Install a Network Connectivity Gateway, look at it, and ask it why things are as they are.
 
 \b
+before and after installing
+  ncgctl verify                       is everything there that a gateway needs? what to do if not
+
+\b
+on a gateway's node
   ncgctl status                       one screen: what works, what does not, what to do
   ncgctl get overlaybgppeer -o yaml   an object with its status, as kubectl would show it
   ncgctl explain 10.128.0.0/20        why a prefix is routed the way it is
   ncgctl explain tunnel-1             why a tunnel, or a peer, is up or down
 
 \b
-exit status: 0 fine, 1 the answer is no or the gateway is not Healthy, 2 wrong usage, 3 no ncgd answers
+exit status: 0 fine, 1 the answer is no or the gateway is not Healthy, 2 wrong usage or configuration,
+             3 no ncgd or no API server answers
 """
 
 
-@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Actions, help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="ncgctl")
 @click.option(
     "--socket",
@@ -60,7 +68,7 @@ def status(path: Path, output: str) -> None:
     else:
         click.echo(screen.render(answer, colour=sys.stdout.isatty()))
     if answer["status"] != "Healthy":
-        raise SystemExit(EXIT_DEGRADED)
+        raise SystemExit(EXIT_NO)
 
 
 @main.command("get")
@@ -77,7 +85,7 @@ def get_objects(path: Path, kind: str, name: str | None, output: str) -> None:
     """
     items = _get(path, f"/v1/objects/{kind}", **({"name": name} if name else {}))["items"]
     if name and not items:
-        _fail(f"there is no {kind} {name!r} in force; ncgctl status shows refused ones", EXIT_DEGRADED)
+        stop(f"there is no {kind} {name!r} in force; ncgctl status shows refused ones", EXIT_NO)
     whole = items[0] if name else {"apiVersion": "v1", "kind": "List", "items": items}
     if output == "json":
         click.echo(json.dumps(whole, indent=2))
@@ -132,14 +140,11 @@ def _rows(items: list[dict[str, Any]], *, is_wide: bool) -> tuple[list[str], lis
 
 
 def _get(path: Path, resource: str, **query: str) -> Any:
-    try:
-        return client.get(path, resource, **query)
-    except Rejected as error:
-        _fail(str(error), EXIT_DEGRADED)
-    except NcgdError as error:
-        _fail(str(error), EXIT_UNREACHABLE)
+    with told():
+        try:
+            return client.get(path, resource, **query)
+        except Rejected as error:
+            stop(str(error), EXIT_NO)
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"ncgctl: {message}", err=True)
-    raise SystemExit(code)
+main.add_command(verify)

@@ -113,15 +113,29 @@ def plural(kind: str) -> str:
 
 def lacking(kind: str, installed: dict[str, Any]) -> list[str]:
     """What a definition in a cluster lacks of ours: dotted fields that its server would drop from objects."""
-    versions = (installed.get("spec") or {}).get("versions") or []
-    version = next((each for each in versions if each.get("name") == VERSION and each.get("served")), None)
+    version = _served(installed)
     if version is None:
         return [VERSION]
-    theirs = ((version.get("schema") or {}).get("openAPIV3Schema") or {}).get("properties") or {}
     ours = structural_schema(_SHAPES[kind])["properties"]
     is_told = "status" not in ours or "status" in (version.get("subresources") or {})
     missing = [] if is_told else ["the status subresource"]
-    return [*missing, *_fields_lacking(ours["spec"], theirs.get("spec") or {}, "spec")]
+    return [*missing, *_fields_lacking(ours["spec"], _spec(version), "spec")]
+
+
+def exceeding(kind: str, installed: dict[str, Any]) -> list[str]:
+    """What a definition in a cluster has beyond ours, which would go if ours replaced it."""
+    ours = structural_schema(_SHAPES[kind])["properties"]["spec"]
+    return _fields_lacking(_spec(_served(installed) or {}), ours, "spec")
+
+
+def _served(definition: dict[str, Any]) -> dict[str, Any] | None:
+    versions = (definition.get("spec") or {}).get("versions") or []
+    return next((each for each in versions if each.get("name") == VERSION and each.get("served")), None)
+
+
+def _spec(version: dict[str, Any]) -> Schema:
+    properties = ((version.get("schema") or {}).get("openAPIV3Schema") or {}).get("properties") or {}
+    return properties.get("spec") or {}
 
 
 def _fields_lacking(ours: Schema, theirs: Schema, path: str) -> list[str]:

@@ -78,7 +78,7 @@ class FilesSource:
         self._announcer.offer(state)
 
     def _next_state(self) -> Loaded:
-        files = _read_folder(self._path)
+        files = read_folder(self._path)
         if isinstance(files, Finding):
             return hold(self._loaded, files)
         if files != self._files:
@@ -126,7 +126,8 @@ async def _event(watch: Inotify, seconds: float) -> Event | None:
         return None
 
 
-def _read_folder(path: Path) -> Files | Finding:
+def read_folder(path: Path) -> Files | Finding:
+    """Every manifest of a folder, or why it cannot be read."""
     try:
         shown = sorted(child for child in path.iterdir() if _SHOWN.fullmatch(child.name))
     except OSError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import msgspec
+import yaml
 from lightkube.config.client_adapter import user_auth, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
@@ -82,16 +83,30 @@ class Cluster:
         """The object, or one page of a list, at a path."""
         return await self._exchange(self._http.build_request("GET", path, params=query))
 
-    async def apply(self, path: str, body: Json) -> Json:
-        """Server-side apply as field manager ``ncgd``: our fields become these, nobody else's are touched."""
-        request = self._http.build_request(
-            "PATCH",
-            path,
-            params={"fieldManager": FIELD_MANAGER, "force": "true"},
-            content=msgspec.json.encode(body),
-            headers={"Content-Type": "application/apply-patch+yaml"},
-        )
-        return await self._exchange(request)
+    async def apply(self, path: str, body: Json, *, manager: str = FIELD_MANAGER, **query: str) -> Json:
+        """Server-side apply as a field manager: our fields become these, nobody else's are touched."""
+        query |= {"fieldManager": manager, "force": "true"}
+        return await self._exchange(self._with_body("PATCH", path, body, "application/apply-patch+yaml", query))
+
+    async def merge(self, path: str, body: Json) -> Json:
+        """Merge these fields into an object that is there (RFC 7386); None removes one."""
+        return await self._exchange(self._with_body("PATCH", path, body, "application/merge-patch+json", {}))
+
+    async def create(self, path: str, body: Json, **query: str) -> Json:
+        """Create an object, or ask for a review, at a collection's path."""
+        return await self._exchange(self._with_body("POST", path, body, "application/json", query))
+
+    async def delete(self, path: str, **query: str) -> Json:
+        """Delete the object, or the collection, at a path."""
+        return await self._exchange(self._http.build_request("DELETE", path, params=query))
+
+    async def text(self, path: str, **query: str) -> str:
+        """What is no JSON object at a path: the log of a pod."""
+        return (await self._send(self._http.build_request("GET", path, params=query))).decode(errors="replace")
+
+    def _with_body(self, method: str, path: str, body: Json, kind: str, query: dict[str, str]) -> httpx2.Request:
+        content, headers = msgspec.json.encode(body), {"Content-Type": kind}
+        return self._http.build_request(method, path, params=query, content=content, headers=headers)
 
     async def watch(
         self, path: str, seconds: int, opened: Callable[[], None], seen: Callable[[str, Json], None], **query: str
@@ -121,14 +136,21 @@ class Cluster:
             raise _translated(error, self.url) from error
 
     async def _exchange(self, request: httpx2.Request) -> Json:
+        data = await self._send(request)
+        try:
+            return _object(data)
+        except msgspec.DecodeError as error:
+            raise _translated(error, self.url) from error
+
+    async def _send(self, request: httpx2.Request) -> bytes:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 response = await self._http.send(request)
-            if response.is_error:
-                raise _rejection(response)
-            return _object(response.content)
         except _FAILURES as error:
             raise _translated(error, self.url) from error
+        if response.is_error:
+            raise _rejection(response)
+        return response.content
 
 
 _FAILURES = (httpx2.HTTPError, ConfigError, OSError, TimeoutError, msgspec.DecodeError)
@@ -141,6 +163,9 @@ def connect(kubeconfig: Path | None) -> Cluster:
             config = KubeConfig.from_service_account().get()
         else:
             config = KubeConfig.from_file(str(kubeconfig)).get()
+    except yaml.MarkedYAMLError as error:  # its own text shows the line, and there may be a token in it
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"--kubeconfig {kubeconfig} cannot be used: no YAML: {error.problem}{line}") from None
     except Exception as error:  # a broken kubeconfig ends in whatever its YAML happened to hold
         where = f"--kubeconfig {kubeconfig}" if kubeconfig else "this pod's service account"
         hint = "" if kubeconfig else "; outside a cluster give --kubeconfig FILE"

@@ -1,0 +1,103 @@
+"""``ncgctl verify``: collect the facts, judge them, print the checks."""
+
+import asyncio
+import json
+import socket
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ncgd.cli import kubeconfig
+from ncgd.cli.ending import EXIT_NO, told
+from ncgd.cli.facts import folder, machine
+from ncgd.decision.preflight.checks import all_checks
+from ncgd.decision.preflight.facts import NodeFacts
+from ncgd.decision.preflight.verdict import Check, Verdict, worst
+
+RESOURCES = Path("/etc/ncgd/resources")
+WIDTH = 120
+_COLOURS = {Verdict.OK: "32", Verdict.WARN: "33", Verdict.FAIL: "31"}
+_WORDS = {Verdict.OK: "ok", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL"}
+_WIDEST_PLACE = 28
+
+
+@click.command()
+@kubeconfig.cluster_options
+@click.option(
+    "--resources",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help=f"Check this machine and a folder of manifests, not a cluster [without a cluster: {RESOURCES}].",
+)
+@click.option("-o", "--output", type=click.Choice(["screen", "json"]), default="screen", show_default=True)
+def verify(kubeconfig: Path | None, namespace: str, resources: Path | None, output: str) -> None:
+    """Check what a gateway needs, before or after it is installed, and say what to do.
+
+    \b
+    cluster    version, rights, definitions, gateway nodes, network plugin and masquerade, clashing ranges
+    nodes      kernel, ESP, nft, forwarding, rp_filter, UDP 500 and 4500, whether the peers answer there
+    resources  whatever ncgd would refuse or warn of, the shape of the keys, link-local addresses
+
+    Nothing is changed. Exits 1 when a check fails; warnings alone exit 0.
+    """
+    with told():
+        checks = asyncio.run(_checks(kubeconfig, namespace, resources))
+    verdict = worst(checks)
+    if output == "json":
+        click.echo(json.dumps({"verdict": verdict, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        click.echo(render(checks, colour=sys.stdout.isatty()))
+    if verdict is Verdict.FAIL:
+        raise SystemExit(EXIT_NO)
+
+
+async def _checks(given: Path | None, namespace: str, resources: Path | None) -> list[Check]:
+    if resources is not None or not kubeconfig.is_there(given):
+        wanted = folder.read(resources or RESOURCES)
+        peers = [str(tunnel.remote_address) for tunnel in wanted.intent.tunnels.values()]
+        return list(all_checks(None, [await machine.read(socket.gethostname(), peers)], wanted))
+    cluster = kubeconfig.connected(given)
+    from ncgd.cli.facts.kube import Facts  # noqa: PLC0415 - an appliance does without these packages
+
+    try:
+        facts, wanted = await Facts(cluster, namespace).read()
+    finally:
+        await cluster.close()
+    nodes: list[NodeFacts] = []
+    return list(all_checks(facts, nodes, wanted))
+
+
+def render(checks: Sequence[Check], *, colour: bool = False) -> str:
+    """One line for each check, what to do below it, and the sum at the end."""
+    name_width = max(len(check.name) for check in checks)
+    place_width = min(_WIDEST_PLACE, max(len(check.where) for check in checks))
+    lines: list[str] = []
+    for check in checks:
+        head = f"{check.name:<{name_width}}  {check.where:<{place_width}}  "
+        indent = " " * (6 + name_width + 2 + place_width + 2)
+        text = (
+            head + check.saw
+            if len(check.where) <= place_width
+            else f"{check.name:<{name_width}}  {check.where}: {check.saw}"
+        )
+        first, *rest = _wrapped(f"{_WORDS[check.verdict]:<6}{text}", indent)
+        word = _WORDS[check.verdict]
+        lines += [first.replace(word, f"\033[{_COLOURS[check.verdict]}m{word}\033[0m", 1) if colour else first, *rest]
+        if check.todo:
+            lines += _wrapped(f"{indent}→ {check.todo}", f"{indent}  ")
+    return "\n".join([*lines, "", _sum(checks)])
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _sum(checks: Sequence[Check]) -> str:
+    counts = {verdict: sum(check.verdict is verdict for check in checks) for verdict in Verdict}
+    if not counts[Verdict.FAIL] and not counts[Verdict.WARN]:
+        return f"All {len(checks)} checks are fine."
+    return f"{counts[Verdict.FAIL]} failed, {counts[Verdict.WARN]} to know of, {counts[Verdict.OK]} fine."
