@@ -166,6 +166,8 @@ def connect(kubeconfig: Path | None) -> Cluster:
     except yaml.MarkedYAMLError as error:  # its own text shows the line, and there may be a token in it
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"--kubeconfig {kubeconfig} cannot be used: no YAML: {error.problem}{line}") from None
+    except KeyError as error:
+        raise UserError(f"--kubeconfig {kubeconfig} cannot be used: it has no {error}") from error
     except Exception as error:  # a broken kubeconfig ends in whatever its YAML happened to hold
         where = f"--kubeconfig {kubeconfig}" if kubeconfig else "this pod's service account"
         hint = "" if kubeconfig else "; outside a cluster give --kubeconfig FILE"

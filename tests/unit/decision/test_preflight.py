@@ -248,7 +248,9 @@ def test_the_shape_of_a_key(key: bytes, flaws: set[str]) -> None:
     expected = Verdict.FAIL if "empty" in flaws else Verdict.WARN if flaws else Verdict.OK
     assert worst(checks) is expected
     assert bad(checks) or not flaws
-    assert not any(word and word in str(checks) + repr(shape) for word in ("horse", key.decode(errors="ignore").strip()))
+    assert not any(
+        word and word in str(checks) + repr(shape) for word in ("horse", key.decode(errors="ignore").strip())
+    )
 
 
 def test_what_ncgd_would_refuse_is_told_before_it_runs() -> None:
