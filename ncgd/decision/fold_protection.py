@@ -20,12 +20,12 @@ def fold_protection(world: World, event: Told) -> World:
         case ev.PrefixesRemembered(prefixes=prefixes, flaw=flaw):
             protection.found(protection.disk, prefixes, world.rib.best)
             return replace(world, flaw=flaw)
-        case ev.GuardRead(prefixes=prefixes, interfaces=interfaces):
+        case ev.GuardRead(prefixes=prefixes, exits=exits):
             drift = 0
             if protection.guard.is_read:
-                drift = len(protection.guard.held ^ prefixes) + len(protection.interfaces ^ interfaces)
+                drift = len(protection.guard.held ^ prefixes) + len(protection.exits ^ exits)
             protection.found(protection.guard, prefixes, world.rib.best)
-            protection.interfaces = interfaces
+            protection.exits = exits
             return replace(world, drift=world.drift + drift, filter_reason="")
         case ev.GuardCounted(packets=packets):
             before = world.guard_packets or 0
@@ -48,8 +48,8 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
     added, removed = event.set.keys() - failed.keys(), event.removed - failed.keys()
     rows = protection.guard if event.table == "guard" else protection.disk
     rows.written(_prefixes(event.set), _prefixes(event.removed), _prefixes(failed))
-    protection.interfaces |= {key for key in added if isinstance(key, str)}
-    protection.interfaces -= {key for key in removed if isinstance(key, str)}
+    protection.exits |= {key for key in added if isinstance(key, str)}
+    protection.exits -= {key for key in removed if isinstance(key, str)}
     retries = dict(world.retries)
     before = retries.pop((event.table, ""), None)
     if failed:
@@ -65,5 +65,5 @@ def fold_route_change(protection: Protection, change: RouteChange, failed: Mappi
 
 
 def _prefixes(keys: Iterable[object]) -> set[Prefix]:
-    """The prefixes among the keys of a table; the guard's others are interfaces."""
+    """The prefixes among the keys of a table; the guard's others are exits."""
     return {Prefix(key) for key in keys if isinstance(key, int)}

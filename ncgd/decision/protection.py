@@ -120,8 +120,8 @@ class Protection:
         self.backstops = Rows()
         self.guard = Rows()
         self.disk = Rows()
-        self.interfaces: frozenset[str] = frozenset()
-        """The interfaces that the guard lets pass, as it is."""
+        self.exits: frozenset[str] = frozenset()
+        """What the guard lets packets leave by, as it is: interfaces, and next hops as ``via ADDRESS``."""
         self._in_tunnel: frozenset[str] = frozenset()
         self._judged_by: Hashable = None
         self.unjudged: set[Prefix] = set()
@@ -208,20 +208,20 @@ class Protection:
         return change
 
     def change_guard(
-        self, interfaces: frozenset[str], is_leaving: Callable[[Prefix], bool], *, may_close: bool
+        self, exits: frozenset[str], is_leaving: Callable[[Prefix], bool], *, may_close: bool
     ) -> Delta[object, object]:
-        """What to change in the guard: prefixes that may leave by these interfaces only. It goes after their routes.
+        """What to change in the guard: prefixes that may leave by these exits only. It goes after their routes.
 
-        With ``may_close`` False an interface that is let pass stays so: its tunnel may only not be known yet.
+        With ``may_close`` False an exit that is let pass stays so: its tunnel may only not be known yet.
         """
         if self.guard.is_writing or not self.guard.is_read:
             return Delta()
         chunk = self.guard.take(AT_ONCE)
         wanted, held = self._wanted(chunk) - self.mixed - DEFAULT_ROUTES, self.guard.held
         remove = [prefix for prefix in (chunk & held) - wanted - self.unjudged if not is_leaving(prefix)]
-        passing = interfaces | {LOOPBACK} if self.learned or self.remembered or held else frozenset[str]()
-        closed = self.interfaces - passing if may_close else frozenset()
-        added: list[object] = [*(wanted - held), *(passing - self.interfaces)]
+        passing = exits | {LOOPBACK} if self.learned or self.remembered or held else frozenset[str]()
+        closed = self.exits - passing if may_close else frozenset()
+        added: list[object] = [*(wanted - held), *(passing - self.exits)]
         delta: Delta[object, object] = Delta(set=dict.fromkeys(added), remove=frozenset((*remove, *closed)))
         self.guard.is_writing = bool(delta)
         return delta

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from ncgd.model.bgp import Attributes
 from ncgd.model.clamp import MssClamp
 from ncgd.model.delta import Outcome
-from ncgd.model.fib import ForeignRoute, Interface, Nexthop, NexthopGroup, RouteChange
+from ncgd.model.fib import ForeignRoute, Interface, Nexthop, NexthopGroup, RouteChange, Way
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
-from ncgd.model.prefix import Prefix
+from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import ProbeReport
 from ncgd.model.role import Role
 from ncgd.model.spec import Intent
@@ -202,6 +202,13 @@ class InterfacesRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaysRead:
+    """How the kernel would send to the addresses that it was asked for; None: not at all."""
+
+    ways: Mapping[IPAddress, Way | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EspRead:
     """The ``if_id`` that the kernel holds an outbound policy with its SA for, whoever has put them there."""
 
@@ -250,7 +257,8 @@ class GuardRead:
     """The guard as nftables holds it; empty when one of its rules is missing."""
 
     prefixes: frozenset[Prefix]
-    interfaces: frozenset[str]
+    exits: frozenset[str]
+    """Interfaces, and next hops as ``via ADDRESS``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,6 +337,7 @@ Event = (
     | AdjRibInRead
     | EndOfRib
     | InterfacesRead
+    | WaysRead
     | EspRead
     | NexthopsRead
     | RoutesRead

@@ -1,4 +1,4 @@
-"""The kernel's tables: links, addresses, next hops, routes."""
+"""The kernel's tables: links, addresses, neighbours on links, next hops, routes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,17 +34,34 @@ class LinkKind(StrEnum):
     XFRM = "xfrm"
     TUN = "tun"
     """Made by charon's kernel-libipsec; we set MTU and addresses, never create or delete it."""
+    VXLAN = "vxlan"
+    """Carries what other nodes have for the VPC to the active gateway, where they share no link with it."""
     OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vxlan:
+    """How a VXLAN device is made: it learns nothing, and floods nothing (RFC 7348)."""
+
+    local: IPAddress
+    """Our own address, from which it sends."""
+    mac: str
+    """``"02:00:5e:00:53:01"``."""
+    network: int
+    """VNI."""
+    port: int
+    """UDP port, here and at the far end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """An interface we own the settings of. ``if_id`` only for XFRM; MTU in bytes."""
+    """An interface we own the settings of. ``if_id`` only for XFRM, ``vxlan`` only for VXLAN; MTU in bytes."""
 
     name: str
     kind: LinkKind
     mtu: int
     if_id: int | None = None
+    vxlan: Vxlan | None = None
     is_up: bool = True
 
 
@@ -69,6 +86,7 @@ class Interface:
     mtu: int
     is_up: bool
     if_id: int | None = None
+    vxlan: Vxlan | None = None
     addresses: tuple[str, ...] = ()
     """``"192.0.2.1/24"`` each; a point-to-point address as ``"169.254.1.2/32"``."""
 
@@ -83,6 +101,8 @@ class Address:
 
     peer: IPAddress | None = None
     length: int = 32
+    is_shared: bool = False
+    """Another interface has it too; here it only says what the machine's own packets are sent from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +113,30 @@ class Nexthop:
     version: int
     interface: str | None = None
     gateway: IPAddress | None = None
+    is_onlink: bool = False
+    """The gateway is on the link, whatever the addresses of the device say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjacency:
+    """Where a next hop on a VXLAN device is: a permanent neighbour, and the one place its MAC is forwarded to."""
+
+    mac: str
+    remote: IPAddress
+    """Address of the node that has the MAC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How the kernel would send a packet to an address now."""
+
+    interface: str
+    gateway: IPAddress | None = None
+    """None: the address is on the link."""
+    source: IPAddress | None = None
+    """Our address that the packet would carry."""
+    length: int = 0
+    """Length of the prefix of the route that it takes, in bits; 0: a default route."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,10 +129,8 @@ class Site:
 
     def guard_as_it_is(self) -> ev.GuardRead:
         """What a reading of nftables shows."""
-        interfaces = frozenset(row for row in self.guard if isinstance(row, str))
-        return ev.GuardRead(
-            prefixes=frozenset(row for row in self.guard if not isinstance(row, str)), interfaces=interfaces
-        )
+        exits = frozenset(row for row in self.guard if isinstance(row, str))
+        return ev.GuardRead(prefixes=frozenset(row for row in self.guard if not isinstance(row, str)), exits=exits)
 
     def reboot(self, intent: Intent) -> None:
         """The machine starts anew: nothing is left but the disk."""

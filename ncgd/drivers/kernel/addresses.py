@@ -64,7 +64,7 @@ async def _set(edits: Edits, key: AddressKey, address: Address, present: _Presen
     if link is None:
         return "the interface does not exist"
     other = present.elsewhere(key)
-    if other:
+    if other and not address.is_shared:
         return f"it is on interface {other} already; remove it there, or give the tunnel another address"
     wanted = AddressRow(index=link.index, address=key.address, peer=address.peer or key.address, length=address.length)
     rows = present.rows(key)

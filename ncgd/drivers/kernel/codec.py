@@ -30,12 +30,14 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 _SET = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE
 
 NHA_ID, NHA_GROUP, NHA_BLACKHOLE, NHA_OIF, NHA_GATEWAY = 1, 2, 4, 5, 6
-RTA_DST, RTA_PRIORITY, RTA_TABLE, RTA_NH_ID = 1, 6, 15, 30
+RTNH_F_ONLINK = 4
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_NH_ID = 1, 4, 5, 6, 7, 15, 30
 RTN_UNICAST, RTN_UNREACHABLE = 1, 7
 _TYPE_ANY = 0
 RT_TABLE_MAIN = 254
 IFLA_EXT_MASK = 29
 _SKIP_STATS = 8
+_RTM_F_FIB_MATCH = 0x2000
 _SCOPE_UNIVERSE = 0
 _SCOPE_ANY = 255
 """RT_SCOPE_NOWHERE matches every scope when a route is deleted (``net/ipv4/fib_trie.c``)."""
@@ -110,13 +112,22 @@ def delete_backstop(sequence: int, prefix: Prefix) -> bytes:
     return _DELETE_BACKSTOP.pack(sequence, prefix)
 
 
-def set_nexthop(sequence: int, nexthop_id: int, version: int, index: int | None, gateway: IPAddress | None) -> bytes:
+def set_nexthop(
+    sequence: int,
+    nexthop_id: int,
+    version: int,
+    index: int | None,
+    gateway: IPAddress | None,
+    *,
+    is_onlink: bool = False,
+) -> bytes:
     """Create or replace a nexthop object: through interface ``index`` (and a gateway), or a blackhole without one."""
     target = attribute(NHA_BLACKHOLE, b"") if index is None else _U32.pack(8, NHA_OIF, index)
     if gateway is not None:
         version = gateway.version
         target += attribute(NHA_GATEWAY, gateway.packed)
-    body = _NHMSG.pack(family(version), 0, PROTOCOL, 0, 0) + _U32.pack(8, NHA_ID, nexthop_id) + target
+    flags = RTNH_F_ONLINK if is_onlink else 0
+    body = _NHMSG.pack(family(version), 0, PROTOCOL, 0, flags) + _U32.pack(8, NHA_ID, nexthop_id) + target
     return message(RTM_NEWNEXTHOP, _SET, body, sequence)
 
 
@@ -142,6 +153,24 @@ def get_routes(version: int) -> bytes:
     """Ask for the rows of table main (the kernel filters by table with strict checking, Linux 4.20)."""
     rtmsg = struct.pack("=8BI", family(version), 0, 0, 0, 0, 0, 0, 0, 0)
     return message(RTM_GETROUTE, NLM_F_REQUEST | NLM_F_DUMP, rtmsg + _U32.pack(8, RTA_TABLE, RT_TABLE_MAIN))
+
+
+def get_way(address: IPAddress) -> bytes:
+    """Ask how a packet to ``address`` would go; the answer names the route's own prefix (RTM_F_FIB_MATCH).
+
+    With that flag IPv4 tells no source address, and without it no prefix: hence ``get_source``.
+    """
+    return _lookup(address, _RTM_F_FIB_MATCH)
+
+
+def get_source(address: IPAddress) -> bytes:
+    """Ask how a packet to ``address`` would go; the answer names the source address that it would carry."""
+    return _lookup(address, 0)
+
+
+def _lookup(address: IPAddress, flags: int) -> bytes:
+    rtmsg = struct.pack("=8BI", family(address.version), address.max_prefixlen, 0, 0, 0, 0, 0, 0, flags)
+    return message(RTM_GETROUTE, NLM_F_REQUEST, rtmsg + attribute(RTA_DST, address.packed))
 
 
 def get_nexthops() -> bytes:

@@ -1,4 +1,4 @@
-"""Single edits of links and addresses: the one place that uses pyroute2, which knows how to encode them."""
+"""Single edits of links, addresses and neighbours: the one place that uses pyroute2, which knows how to encode them."""
 
 import errno
 import os
@@ -27,6 +27,14 @@ class Edits:
     async def address(self, verb: str, **settings: str | int) -> str:
         """``add`` or ``del`` an address; settings as pyroute2's ``IPRoute.addr`` names them."""
         return await _attempt(self._ipr.addr(verb, **settings))  # type: ignore[no-untyped-call]
+
+    async def neighbor(self, verb: str, **settings: str | int) -> str:
+        """``replace`` or ``del`` a neighbour; settings as pyroute2's ``IPRoute.neigh`` names them."""
+        return await _attempt(self._ipr.neigh(verb, **settings))  # type: ignore[no-untyped-call]
+
+    async def forwarding(self, verb: str, **settings: str | int) -> str:
+        """``replace`` or ``del`` where a MAC is forwarded to; settings as pyroute2's ``IPRoute.fdb`` names them."""
+        return await _attempt(self._ipr.fdb(verb, **settings))  # type: ignore[no-untyped-call]
 
 
 @asynccontextmanager

@@ -62,6 +62,7 @@ async def read(socket: NetlinkSocket) -> InterfacesRead:
                 mtu=row.mtu,
                 is_up=row.is_up and row.has_carrier,
                 if_id=row.if_id,
+                vxlan=row.vxlan,
                 addresses=tuple(texts.get(row.index, ())),
             )
             for row in links.values()

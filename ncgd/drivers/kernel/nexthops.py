@@ -77,7 +77,7 @@ def _set(sequence: int, row: Row) -> bytes:
             raise ValueError("a group is never empty, its routes would vanish: put a blackhole into it")
         return codec.set_group(sequence, row.id, row.members)
     index = socket.if_nametoindex(row.interface) if row.interface is not None else None
-    return codec.set_nexthop(sequence, row.id, row.version, index, row.gateway)
+    return codec.set_nexthop(sequence, row.id, row.version, index, row.gateway, is_onlink=row.is_onlink)
 
 
 def _describe(row: Row) -> str:

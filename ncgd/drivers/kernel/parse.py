@@ -7,13 +7,13 @@ called 100 000 times for a full table, hence offsets instead of slices.
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from ncgd.drivers.kernel import codec
 from ncgd.model.event import RoutesMeddled
-from ncgd.model.fib import BACKSTOP_METRIC, METRIC, PROTOCOL, ForeignRoute, Nexthop, NexthopGroup
+from ncgd.model.fib import BACKSTOP_METRIC, METRIC, PROTOCOL, ForeignRoute, Nexthop, NexthopGroup, Vxlan, Way
 from ncgd.model.prefix import IPAddress, Prefix, make
 
 _RTMSG = struct.Struct("=8BI")
@@ -25,8 +25,9 @@ _MEMBER = struct.Struct("=IBBH")
 _attribute = codec.ATTRIBUTE.unpack_from
 _u32 = _U32.unpack_from
 
-_IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO = 3, 4, 18
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO = 1, 3, 4, 18
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_XFRM_IF_ID = 1, 2, 2
+_IFLA_VXLAN_ID, _IFLA_VXLAN_LOCAL, _IFLA_VXLAN_PORT, _IFLA_VXLAN_LOCAL6 = 1, 4, 15, 17
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _NLA_TYPE_MASK = 0x3FFF
@@ -56,6 +57,7 @@ class LinkRow:
     """As the administrator set it."""
     has_carrier: bool
     if_id: int | None
+    vxlan: Vxlan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ def nexthop(data: bytes, start: int, end: int, names: dict[int, str]) -> Nexthop
 
     ``names`` maps interface indexes to names.
     """
-    version, _, protocol, _, _ = _NHMSG.unpack_from(data, start)
+    version, _, protocol, _, flags = _NHMSG.unpack_from(data, start)
     if protocol != PROTOCOL:
         return None
     found = dict(attributes(data, start + _NHMSG.size, end))
@@ -142,7 +144,8 @@ def nexthop(data: bytes, start: int, end: int, names: dict[int, str]) -> Nexthop
     if interface is None:
         return None
     gateway = ip_address(found[codec.NHA_GATEWAY]) if codec.NHA_GATEWAY in found else None
-    return Nexthop(id=nexthop_id, version=version, interface=interface, gateway=gateway)
+    is_onlink = bool(flags & codec.RTNH_F_ONLINK)
+    return Nexthop(id=nexthop_id, version=version, interface=interface, gateway=gateway, is_onlink=is_onlink)
 
 
 def link(data: bytes, start: int, end: int) -> LinkRow:
@@ -151,7 +154,7 @@ def link(data: bytes, start: int, end: int) -> LinkRow:
     found = dict(attributes(data, start + _IFINFOMSG.size, end))
     info = dict(attributes(found.get(_IFLA_LINKINFO, b"")))
     kind = _text(info.get(_IFLA_INFO_KIND, b""))
-    settings = dict(attributes(info.get(_IFLA_INFO_DATA, b""))) if kind == "xfrm" else {}
+    settings = dict(attributes(info.get(_IFLA_INFO_DATA, b""))) if kind in {"xfrm", "vxlan"} else {}
     return LinkRow(
         index=index,
         name=_text(found[_IFLA_IFNAME]),
@@ -159,8 +162,35 @@ def link(data: bytes, start: int, end: int) -> LinkRow:
         mtu=_u32(found[_IFLA_MTU])[0],
         is_up=bool(flags & _IFF_UP),
         has_carrier=bool(flags & _IFF_RUNNING),
-        if_id=_u32(settings[_IFLA_XFRM_IF_ID])[0] if _IFLA_XFRM_IF_ID in settings else None,
+        if_id=_u32(settings[_IFLA_XFRM_IF_ID])[0] if kind == "xfrm" and _IFLA_XFRM_IF_ID in settings else None,
+        vxlan=_vxlan(settings, found.get(_IFLA_ADDRESS, b"")) if kind == "vxlan" else None,
     )
+
+
+def _vxlan(settings: dict[int, bytes], mac: bytes) -> Vxlan | None:
+    """How a VXLAN device was made; None for one without an address of its own, or with any VNI."""
+    local = settings.get(_IFLA_VXLAN_LOCAL) or settings.get(_IFLA_VXLAN_LOCAL6)
+    if local is None or _IFLA_VXLAN_ID not in settings or _IFLA_VXLAN_PORT not in settings:
+        return None
+    return Vxlan(
+        local=ip_address(local),
+        mac=mac.hex(":"),
+        network=_u32(settings[_IFLA_VXLAN_ID])[0],
+        port=int.from_bytes(settings[_IFLA_VXLAN_PORT]),
+    )
+
+
+def way(data: bytes, start: int, end: int, names: Mapping[int, str]) -> Way | None:
+    """The answer to a route lookup; None when it is not a packet for a device (unreachable, local, multicast)."""
+    _, bits, _, _, _, _, _, kind, _ = _RTMSG.unpack_from(data, start)
+    found = dict(attributes(data, start + _RTMSG.size, end))
+    interface = names.get(_u32(found[codec.RTA_OIF])[0]) if codec.RTA_OIF in found else None
+    if kind != codec.RTN_UNICAST or interface is None:
+        return None
+    gateway, source = (
+        ip_address(found[name]) if name in found else None for name in (codec.RTA_GATEWAY, codec.RTA_PREFSRC)
+    )
+    return Way(interface=interface, gateway=gateway, source=source, length=bits)
 
 
 def interface_address(data: bytes, start: int, end: int) -> AddressRow | None:

@@ -11,9 +11,10 @@ _PER_INTERFACE = re.compile(r"(net)\.(ipv4|ipv6)\.(conf|neigh)\.(.+)\.([a-z0-9_]
 
 
 class Sysctls:
-    """OwnedTable of kernel settings; a value is a text. Nobody's value is put back when a key is removed.
+    """OwnedTable of kernel settings; a value is a text, or several by ``|``: any will do, else the first is written.
 
-    ``root`` is /proc/sys, or where a container that has it read-only sees it writable.
+    Nobody's value is put back when a key is removed. ``root`` is /proc/sys, or where a container that has it read-only
+    sees it writable.
     """
 
     def __init__(self, root: Path = PROC_SYS) -> None:
@@ -43,5 +44,6 @@ class Sysctls:
 
 
 def _set(path: Path, value: str) -> None:
-    if path.read_text().split() != value.split():
-        path.write_text(value)
+    first, *others = value.split("|")
+    if path.read_text().split() not in [each.split() for each in (first, *others)]:
+        path.write_text(first)

@@ -176,7 +176,7 @@ def test_the_next_ncgd_reads_what_this_one_wrote_and_what_it_writes_itself_is_no
 
     async def read(it: Filter) -> None:
         prefixes = frozenset((*ALL, px.parse("192.0.2.0/24")))
-        assert last(it.events, GuardRead) == GuardRead(prefixes=prefixes, interfaces=TUNNEL)
+        assert last(it.events, GuardRead) == GuardRead(prefixes=prefixes, exits=TUNNEL)
         assert last(it.events, ClampsRead) == ClampsRead(clamps={"t1": CLAMP})
 
     with host() as space:
@@ -196,7 +196,7 @@ def test_the_next_ncgd_reads_what_this_one_wrote_and_what_it_writes_itself_is_no
     ],
 )
 def test_whatever_somebody_does_to_the_guard_is_noticed_and_can_be_put_right(meddling: str) -> None:
-    whole = GuardRead(prefixes=frozenset(ALL), interfaces=TUNNEL)
+    whole = GuardRead(prefixes=frozenset(ALL), exits=TUNNEL)
     with host() as space:
 
         async def scenario(it: Filter) -> None:
@@ -206,7 +206,7 @@ def test_whatever_somebody_does_to_the_guard_is_noticed_and_can_be_put_right(med
             assert await process.wait() == 0
             seen = await eventually(lambda: last(it.events[before:], GuardRead), "the meddling")
             assert seen != whole
-            await it.set(*(whole.prefixes - seen.prefixes), *(whole.interfaces - seen.interfaces))
+            await it.set(*(whole.prefixes - seen.prefixes), *(whole.exits - seen.exits))
             assert await it.guard.read() == whole
 
         drive(space, scenario)
@@ -235,7 +235,7 @@ def test_what_others_do_to_their_own_tables_is_no_news() -> None:
                 assert await process.wait() == 0
             await eventually(lambda: last(it.events[before:], GuardRead), "the last of the three")
             readings = [event for event in it.events[before:] if isinstance(event, GuardRead | ClampsRead)]
-            assert readings == [GuardRead(prefixes=frozenset(), interfaces=frozenset())]
+            assert readings == [GuardRead(prefixes=frozenset(), exits=frozenset())]
 
         drive(space, scenario)
 
@@ -252,7 +252,7 @@ def test_a_hundred_thousand_prefixes() -> None:
             assert (await it.guard.read()).prefixes == frozenset(many[1::2])
             await it.remove(*many[1::2])
             await it.remove(*TUNNEL)
-            assert await it.guard.read() == GuardRead(prefixes=frozenset(), interfaces=frozenset())
+            assert await it.guard.read() == GuardRead(prefixes=frozenset(), exits=frozenset())
             assert len([event for event in it.events if isinstance(event, GuardRead)]) == 1, "no reading but the first"
 
         drive(space, scenario)
@@ -264,7 +264,7 @@ def test_an_interface_name_is_data_and_no_syntax() -> None:
         async def scenario(it: Filter) -> None:
             outcome = await it.guard.write(Delta(set=dict.fromkeys((VPC, "lo", 'x"; }', "ipsec*"))))
             assert outcome.failed.keys() == {'x"; }', "ipsec*"}
-            assert await it.guard.read() == GuardRead(prefixes=frozenset((VPC,)), interfaces=frozenset(("lo",)))
+            assert await it.guard.read() == GuardRead(prefixes=frozenset((VPC,)), exits=frozenset(("lo",)))
 
         drive(space, scenario)
 
@@ -273,3 +273,39 @@ def test_without_nft_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(Unavailable, match="install the package nftables"):
         asyncio.run(GuardTable(Nft()).write(Delta(set={VPC: None})))
+
+
+def test_a_next_hop_is_a_way_out_of_a_link_that_all_else_takes_too() -> None:
+    """On a node that shares a link with the active gateway: by the default route nothing leaves for the VPC."""
+    with gateway() as (pod, gw, _):
+        gw.ip("addr add 10.3.0.3/24 dev wan")
+        exits = ("lo", "via 10.3.0.2")
+
+        async def guard(it: Filter) -> None:
+            await it.set(VPC, V6, *exits)
+            assert (await it.guard.read()).exits == frozenset(exits)
+            refused = await it.guard.write(Delta(set={"via nowhere": None}))
+            assert set(refused.failed) == {"via nowhere"}
+
+        gw.ip("route replace default via 10.3.0.254 dev wan")
+        gw.ip("route add 10.128.0.0/20 via 10.3.0.2 dev wan")
+        drive(gw, guard)
+        assert all(reaches(space, "10.128.0.9") for space in (pod, gw))
+        gw.ip("neigh replace 10.3.0.254 lladdr " + gw.run("cat", "/sys/class/net/wan/address").strip() + " dev wan")
+        gw.ip("route del 10.128.0.0/20")
+
+        async def count(it: Filter) -> None:
+            await eventually(lambda: (last(it.events, GuardCounted) or GuardCounted(packets=0)).packets >= 2, "drops")
+
+        assert not any(reaches(space, "10.128.0.9") for space in (pod, gw))
+        drive(gw, count)
+
+        async def move(it: Filter) -> None:
+            await it.guard.read()
+            await it.set("via 10.3.0.254")
+            await it.remove("via 10.3.0.2")
+            assert (await it.guard.read()).exits == {"lo", "via 10.3.0.254"}
+
+        drive(gw, move)
+        gw.ip("route add 10.128.0.0/20 via 10.3.0.2 dev wan")
+        assert not reaches(gw, "10.128.0.9"), "the gateway is another one now"
