@@ -1,11 +1,10 @@
-"""A cluster for a contract test: the double, or a real API server given by NCGD_TEST_KUBECONFIG or KUBECONFIG.
+"""A cluster for a contract test: the double, or a real API server. Which one: ``conftest.py``.
 
 Both are reached through a kubeconfig, as ncgd reaches one; every test has a namespace of its own.
 """
 
 import asyncio
 import copy
-import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,10 +20,12 @@ from ncgd.resources import crd
 from ncgd.resources.v1alpha1 import API_VERSION
 from ncgd.sources.kubernetes.client import Cluster, connect
 from tests.fakes.api_server import ApiServer
+from tests.kube.control_plane import given, programs
 from tests.unit.resources.manifests import changed, gateway, peer, secret, tunnel
 
 Json = dict[str, Any]
-REAL = os.environ.get("NCGD_TEST_KUBECONFIG") or os.environ.get("KUBECONFIG")
+REAL = given() or programs()
+"""None: there is no real API server to test with, and none can be started."""
 DEADLINE_SECONDS = 60
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -104,8 +105,9 @@ async def double(folder: Path) -> AsyncIterator[Place]:
 
 @asynccontextmanager
 async def real(_: Path) -> AsyncIterator[Place]:
-    assert REAL is not None
-    async with _place(Path(REAL), f"ncgd-{uuid.uuid4().hex[:8]}", None) as place:
+    kubeconfig = given()
+    assert kubeconfig
+    async with _place(Path(kubeconfig), f"ncgd-{uuid.uuid4().hex[:8]}", None) as place:
 
         async def is_served() -> bool:
             paths = [path_of(kind, place.namespace) for kind in crd.DEFINED]
