@@ -6,7 +6,7 @@ from typing import Any
 from ncgd.model.report import PeerReport, Problem, Report, TunnelReport
 from ncgd.model.role import Role
 from ncgd.model.spec import ObjectRef
-from ncgd.resources.object_status import gateway_status, leak_status, peer_status, tunnel_status
+from ncgd.resources.object_status import gateway_status, leak_status, masquerade_status, peer_status, tunnel_status
 
 Json = dict[str, Any]
 
@@ -33,6 +33,7 @@ def status(report: Report) -> Json:
         "peers": [_peer(peer) for peer in report.peers],
         "routes": {"installed": report.routes_installed, "desired": report.routes_desired, "drift": report.drift},
         "leakProtection": leak_status(report.leak),
+        "masquerade": masquerade_status(report.masquerade),
         "problems": [_problem(problem) for problem in report.problems],
         "held": report.held,
     }

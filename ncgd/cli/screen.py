@@ -31,6 +31,7 @@ def render(status: dict[str, Any], *, colour: bool = False) -> str:
         "",
         _routes(status["routes"]),
         *_wrapped(f"Leaks     {_leaks(status['leakProtection'])}", " " * 10),
+        *_wrapped(f"Sources   {_sources(status['masquerade'])}", " " * 10),
         *(f"Waiting   {table}: {reason}" for table, reason in status["held"].items()),
         "",
         *_problems(status["problems"], colour),
@@ -108,6 +109,15 @@ def _leaks(leak: dict[str, Any]) -> str:
         waits = ", ".join(leak["waitsFor"])
         text += f"; {leak['remembered']} of them remembered from before the start, until {waits} sent all it has"
     return text
+
+
+def _sources(masquerade: dict[str, Any]) -> str:
+    if masquerade["mode"] == "Off":
+        return "left to others: masquerade is Off"
+    if not masquerade["exempt"]:
+        return "nothing learned, so nothing is exempt from masquerade"
+    prefixes = "1 prefix is" if masquerade["exempt"] == 1 else f"{masquerade['exempt']} prefixes are"
+    return f"{prefixes} exempt from masquerade, by nftables table {masquerade['table']}"
 
 
 def _problems(problems: list[dict[str, Any]], colour: bool) -> list[str]:

@@ -23,6 +23,7 @@ from ncgd.drivers.kernel.tables import Kernel
 from ncgd.drivers.nftables import watch as filter_watch
 from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.drivers.nftables.esp_port import EspPortTable
+from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import OwnedTable
@@ -71,7 +72,7 @@ async def _run(settings: Settings) -> None:
         return speaker.launch(settings.exabgp_config, settings.bridge_socket)
 
     nft = Nft()
-    clamps, guard = MssClampTable(nft), GuardTable(nft)
+    clamps, guard, exemption = MssClampTable(nft), GuardTable(nft), ExemptionTable(nft)
     memory = GuardedPrefixes(settings.state_dir)
     charons = Charons(connect)
     supervisor = Supervisor(settings.run_dir, launch, mailbox.post) if settings.is_supervisor else None
@@ -82,6 +83,7 @@ async def _run(settings: Settings) -> None:
         "links": cast("AnyTable", kernel.links),
         "addresses": cast("AnyTable", kernel.addresses),
         "nexthops": cast("AnyTable", kernel.nexthops),
+        "masquerade": cast("AnyTable", exemption),
         "guard": cast("AnyTable", guard),
         "clamps": cast("AnyTable", clamps),
         "credentials": RoutedTable(charons, lambda driver: cast("AnyTable", driver.credentials)),
@@ -114,7 +116,7 @@ async def _run(settings: Settings) -> None:
         jobs = [
             ("capability", probe_until_able()),
             ("kernel", kernel.run()),
-            ("nftables", filter_watch.Watch(nft, guard, clamps, mailbox.post).run()),
+            ("nftables", filter_watch.Watch(nft, guard, exemption, clamps, mailbox.post).run()),
             ("memory", remember()),
             ("exabgp", bgp.run()),
             ("source", run_source()),

@@ -22,7 +22,7 @@ from ncgd.decision.world import Rows, World
 from ncgd.model.fib import Nexthop, NexthopGroup
 from ncgd.model.ike import Charon, DataplaneMode, EspPort
 from ncgd.model.role import Part
-from ncgd.model.spec import Intent, LeakProtection, Mode
+from ncgd.model.spec import Intent, LeakProtection, Masquerade, Mode
 
 IP_FORWARD = "net.ipv4.ip_forward"
 HUNG_SECONDS = 15.0
@@ -97,6 +97,7 @@ def _decide_paths(intent: Intent, known: Intent, world: World) -> None:
 
 def _protect(intent: Intent, world: World) -> None:
     """What is to be protected: what tunnels bring, and of what they once brought, what they still might."""
+    world.protection.exempting(is_wanted=intent.gateway.masquerade != Masquerade.OFF)
     if intent.gateway.leak_protection == LeakProtection.OFF:
         world.protection.protect(frozenset(), world.rib.best)
         world.protection.forget()

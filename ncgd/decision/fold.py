@@ -25,7 +25,7 @@ END_OF_RIB_SECONDS = 60.0
 """A peer that has sent some paths and no End-of-RIB by then has sent all (RFC 4724 §4.2 wants such a timer)."""
 REPAIR_SECONDS = 1.0
 """Rows of ours that others change are put right at most so often: a fight with another program costs no core."""
-_WHOLE = frozenset({"routes", "guard", "memory"})
+_WHOLE = frozenset({"routes", "guard", "masquerade", "memory"})
 """Tables with one retry for all their rows."""
 FORGOTTEN_SECONDS = 60.0
 """A failed row that nobody has tried again for so long after it was due is not wanted any more."""
@@ -51,8 +51,13 @@ def fold(world: World, event: ev.Event, now: float) -> World:
         case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.RoutesMeddled() | ev.ProbesRead():
             return _fold_kernel(world, event)
         case (
-            ev.PrefixesRemembered() | ev.GuardRead() | ev.GuardCounted() | ev.ClampsRead() | ev.FilterUnreadable()
-        ) | ev.TableWritten(table="guard" | "memory"):
+            ev.PrefixesRemembered()
+            | ev.GuardRead()
+            | ev.ExemptionRead()
+            | ev.GuardCounted()
+            | ev.ClampsRead()
+            | ev.FilterUnreadable()
+        ) | ev.TableWritten(table="guard" | "masquerade" | "memory"):
             return fold_protection(world, event)
         case ev.TableWritten():
             return _fold_written(world, event)

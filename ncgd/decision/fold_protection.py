@@ -8,9 +8,18 @@ from ncgd.decision.retry import again
 from ncgd.decision.world import Rows, World
 from ncgd.model import event as ev
 from ncgd.model.fib import RouteChange
+from ncgd.model.masquerade import OwnNetwork
 from ncgd.model.prefix import Prefix
 
-Told = ev.PrefixesRemembered | ev.GuardRead | ev.GuardCounted | ev.ClampsRead | ev.FilterUnreadable | ev.TableWritten
+Told = (
+    ev.PrefixesRemembered
+    | ev.GuardRead
+    | ev.ExemptionRead
+    | ev.GuardCounted
+    | ev.ClampsRead
+    | ev.FilterUnreadable
+    | ev.TableWritten
+)
 
 
 def fold_protection(world: World, event: Told) -> World:
@@ -27,6 +36,13 @@ def fold_protection(world: World, event: Told) -> World:
             protection.found(protection.guard, prefixes, world.rib.best)
             protection.exits = exits
             return replace(world, drift=world.drift + drift, filter_reason="")
+        case ev.ExemptionRead(prefixes=prefixes, own=own):
+            exempt, drift = protection.exempt, 0
+            if exempt.is_read:
+                drift = len(exempt.held ^ prefixes) + len(protection.own ^ own)
+            exempt.read(prefixes, protection.unjudged)
+            protection.own = own
+            return replace(world, drift=world.drift + drift)
         case ev.GuardCounted(packets=packets):
             before = world.guard_packets or 0
             new = packets - before if packets >= before else packets
@@ -46,10 +62,12 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
     """One retry stands for all rows: they fail together."""
     protection, failed = world.protection, event.outcome.failed
     added, removed = event.set.keys() - failed.keys(), event.removed - failed.keys()
-    rows = protection.guard if event.table == "guard" else protection.disk
+    rows = {"guard": protection.guard, "masquerade": protection.exempt, "memory": protection.disk}[event.table]
     rows.written(_prefixes(event.set), _prefixes(event.removed), _prefixes(failed))
     protection.exits |= {key for key in added if isinstance(key, str)}
     protection.exits -= {key for key in removed if isinstance(key, str)}
+    protection.own |= {key.prefix for key in added if isinstance(key, OwnNetwork)}
+    protection.own -= {key.prefix for key in removed if isinstance(key, OwnNetwork)}
     retries = dict(world.retries)
     before = retries.pop((event.table, ""), None)
     if failed:
@@ -65,5 +83,5 @@ def fold_route_change(protection: Protection, change: RouteChange, failed: Mappi
 
 
 def _prefixes(keys: Iterable[object]) -> set[Prefix]:
-    """The prefixes among the keys of a table; the guard's others are exits."""
+    """The prefixes among the keys of a table; the guard's others are exits, the exemption's networks of ours."""
     return {Prefix(key) for key in keys if isinstance(key, int)}

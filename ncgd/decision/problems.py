@@ -66,6 +66,7 @@ def find_problems(
         *_of_rows(world, desired),
         *_of_others(world),
         *_of_protection(world, intent),
+        *_of_exemption(world),
         *_of_gateway(intent, world),
     )
 
@@ -306,6 +307,18 @@ def _of_protection(world: World, intent: Intent) -> Iterator[Problem]:
             message=world.flaw.message,
             hint=world.flaw.hint,
             is_error=False,
+        )
+
+
+def _of_exemption(world: World) -> Iterator[Problem]:
+    protection = world.protection
+    is_needed = protection.is_exempting and (protection.learned or protection.plain or protection.remembered)
+    if is_needed and (text := world.filter_reason or _failure("masquerade", world)):
+        yield Problem(
+            reason="ExemptionNotApplied",
+            object="nftables",
+            message=f"other programs may masquerade what pods send to the VPC: {text}",
+            hint="ncgd goes on trying; masquerade: Off if that is as it should be",
         )
 
 

@@ -4,6 +4,8 @@
 - ``guard``: nftables, for what some other route or rule would carry out of another interface.
 - ``disk``: a file, so that the next ncgd has both before any session is up, though the kernel was started anew.
 
+Beside them ``exempt``: prefixes towards which nobody's masquerade changes the source address, protected or not.
+
 A prefix is protected from the moment a path through a tunnel is accepted until live peers have withdrawn it. What an
 earlier ncgd protected (``memory``) stays so until every peer has sent its whole table without it. Mutable, like the
 RIB, and for its reason.
@@ -16,6 +18,7 @@ from itertools import chain, islice
 from ncgd.decision.rib import Decision, Ranking
 from ncgd.model import prefix as px
 from ncgd.model.delta import Delta
+from ncgd.model.masquerade import OwnNetwork
 from ncgd.model.prefix import Prefix
 
 AT_ONCE = 10_000
@@ -24,7 +27,7 @@ SAVE_SECONDS = 1.0
 """The file is written that often at most, and less often when it is long."""
 SAVE_SECONDS_EACH = 2e-5
 DEFAULT_ROUTES = frozenset((px.make(4, 0, 0), px.make(6, 0, 0)))
-"""Never in the guard: it would stop all that more specific routes rightly send elsewhere, ESP among it."""
+"""Never in the guard: it would stop all that more specific routes rightly send elsewhere, ESP among it. Nor exempt."""
 LOOPBACK = "lo"
 """What stays on this machine does not leave it."""
 FORGET_SECONDS = 30.0
@@ -113,6 +116,8 @@ class Protection:
         """A path through a tunnel is accepted, perhaps of a session that is down."""
         self.mixed: set[Prefix] = set()
         """Those of them that a peer without a tunnel carries too: they may leave by other interfaces."""
+        self.plain: set[Prefix] = set()
+        """Learned, but through no tunnel: not protected, yet exempt from masquerade as the others are."""
         self.memory: set[Prefix] = set()
         """Protected by an earlier ncgd; no peer has spoken of them since."""
         self.remembered: set[Prefix] = set()
@@ -120,6 +125,11 @@ class Protection:
         self.backstops = Rows()
         self.guard = Rows()
         self.disk = Rows()
+        self.exempt = Rows()
+        """Prefixes towards which connections keep their source address, whatever others masquerade."""
+        self.is_exempting = False
+        self.own: frozenset[Prefix] = frozenset()
+        """Networks of ours that the exemption knows, as it is."""
         self.exits: frozenset[str] = frozenset()
         """What the guard lets packets leave by, as it is: interfaces, and next hops as ``via ADDRESS``."""
         self._in_tunnel: frozenset[str] = frozenset()
@@ -142,12 +152,14 @@ class Protection:
 
     def remember(self, changed: Decision) -> None:
         """The peers of these prefixes are another ncgd's now: what was learned here stays protected, as remembered."""
-        prefixes = self.learned.intersection(chain.from_iterable(changed.values()))
+        all_changed = set(chain.from_iterable(changed.values()))
+        prefixes = self.learned & all_changed
         self.learned -= prefixes
         self.mixed -= prefixes
+        self.plain -= all_changed
         self.memory |= prefixes
         self.remembered |= prefixes
-        self._touch(prefixes)
+        self._touch(all_changed)
 
     def protect(self, in_tunnel: frozenset[str], best: Mapping[Prefix, Ranking]) -> None:
         """What these peers send is to be protected, from now on and as far as it is known."""
@@ -157,6 +169,13 @@ class Protection:
             for prefix, ranking in best.items():
                 alike[ranking].append(prefix)
             self._touch(self._place(alike))
+
+    def exempting(self, *, is_wanted: bool) -> None:
+        """Whether the exemption from masquerade is wanted."""
+        if is_wanted != self.is_exempting:
+            self.is_exempting = is_wanted
+            everything = self.learned | self.plain | self.remembered | self.exempt.held
+            self.exempt.touch(everything, self._to_exempt(everything))
 
     def found(self, rows: Rows, held: Iterable[Prefix], best: Mapping[Prefix, Ranking]) -> None:
         """What one of the three places holds. What is there at the start, an earlier ncgd has protected."""
@@ -226,6 +245,25 @@ class Protection:
         self.guard.is_writing = bool(delta)
         return delta
 
+    def change_exemption(self, own: frozenset[Prefix], is_leaving: Callable[[Prefix], bool]) -> Delta[object, object]:
+        """What to change in the exemption from masquerade. ``own``: what peers are told of, none inside another."""
+        rows = self.exempt
+        if rows.is_writing or not rows.is_read:
+            return Delta()
+        chunk = rows.take(AT_ONCE)
+        wanted = self._to_exempt(chunk)
+        add = wanted - rows.held
+        gone = (chunk & rows.held) - wanted - self.unjudged
+        remove = {prefix for prefix in gone if not (self.is_exempting and is_leaving(prefix))}
+        if not add and len(remove) == len(rows.held):
+            own = frozenset()
+        delta: Delta[object, object] = Delta(
+            set=dict.fromkeys([*add, *map(OwnNetwork, own - self.own)]),
+            remove=frozenset([*remove, *map(OwnNetwork, self.own - own)]),
+        )
+        rows.is_writing = bool(delta)
+        return delta
+
     def change_disk(self, now: float) -> Delta[object, object]:
         """What to change in the file: soon for what is new, when it is worth it for what is gone."""
         if not self.disk.is_due or now < self._look_at_disk:
@@ -244,7 +282,7 @@ class Protection:
         return Delta(set=dict.fromkeys(add), remove=frozenset(remove))
 
     def _place(self, rankings: Decision) -> set[Prefix]:
-        """Into ``learned`` and ``mixed``, or out of them; returns those that moved."""
+        """Into ``learned``, ``mixed`` and ``plain``, or out of them; returns those that moved."""
         moved: set[Prefix] = set()
         for ranking, prefixes in rankings.items():
             peers = {peer for tier in ranking or () for peer in tier}
@@ -252,17 +290,25 @@ class Protection:
             is_mixed = is_learned and not peers <= self._in_tunnel
             moved |= _put(self.learned, prefixes, is_in=is_learned)
             moved |= _put(self.mixed, prefixes, is_in=is_mixed)
+            moved |= _put(self.plain, prefixes, is_in=bool(peers) and not is_learned)
         return moved
 
     def _wanted(self, prefixes: Set[Prefix]) -> set[Prefix]:
         """Those of them that are to be protected."""
         return {*(prefixes & self.learned), *(prefixes & self.remembered)}
 
+    def _to_exempt(self, prefixes: Set[Prefix]) -> set[Prefix]:
+        """Those of them that are to be exempt from masquerade."""
+        if not self.is_exempting:
+            return set()
+        return {*(prefixes & self.learned), *(prefixes & self.plain), *(prefixes & self.remembered)} - DEFAULT_ROUTES
+
     def _touch(self, prefixes: Set[Prefix]) -> None:
         settled = prefixes - self.unjudged
         wanted = self._wanted(settled)
         self.backstops.touch(settled, wanted)
         self.guard.touch(settled, wanted - self.mixed - DEFAULT_ROUTES)
+        self.exempt.touch(settled, self._to_exempt(settled))
         self.disk.touch(prefixes, {*(prefixes & self.learned), *(prefixes & self.memory)})
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.masquerade import masquerade_report
 from ncgd.decision.problems import find_problems
 from ncgd.decision.sas import repair_text
 from ncgd.decision.sessions import advertised_meds, doubt, exported, passing, session_reason, watch_text
@@ -55,6 +56,7 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
         routes_desired=len(world.routes.desired),
         drift=world.drift,
         leak=_leak(world, intent),
+        masquerade=masquerade_report(world, intent),
         problems=problems,
         held=dict(held),
     )
@@ -80,6 +82,7 @@ def _elsewhere(world: World, desired: Desired, held: Mapping[str, str]) -> Repor
         routes_desired=len(world.routes.desired),
         drift=world.drift,
         leak=replace(_leak(world, intent), waits_for=()),
+        masquerade=masquerade_report(world, intent),
         problems=find_problems(world, desired, (), ()),
         held=dict(held),
     )

@@ -28,6 +28,7 @@ PACKAGES = {
     "libcharon-extra-plugins": "/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so",
     "bird2": "bird",
     "nftables": "nft",
+    "iptables": "iptables-nft",
     "iproute2": "ip",
     "iputils-ping": "ping",
     "procps": "sysctl",

@@ -262,6 +262,15 @@ class GuardRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExemptionRead:
+    """What nftables exempts from masquerade; empty when one of its rules is missing."""
+
+    prefixes: frozenset[Prefix]
+    own: frozenset[Prefix]
+    """Networks of ours in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardCounted:
     """Packets that the guard has dropped, as its counter says; begins anew with the table."""
 
@@ -344,6 +353,7 @@ Event = (
     | RoutesMeddled
     | PrefixesRemembered
     | GuardRead
+    | ExemptionRead
     | GuardCounted
     | ClampsRead
     | FilterUnreadable

@@ -103,6 +103,27 @@ def covers(outer: Prefix, inner: Prefix) -> bool:
     return outer_first <= inner_first and inner_last <= outer_last
 
 
+def collapse(prefixes: Iterable[Prefix]) -> list[Prefix]:
+    """The fewest prefixes that hold exactly the same addresses: none inside another, halves joined; sorted."""
+    kept: list[Prefix] = []
+    for prefix in sorted(prefixes, key=sort_key):
+        if kept and covers(kept[-1], prefix):
+            continue
+        kept.append(prefix)
+        while len(kept) > 1 and (whole := _joined(kept[-2], kept[-1])) is not None:
+            kept[-2:] = [whole]
+    return kept
+
+
+def _joined(low: Prefix, high: Prefix) -> Prefix | None:
+    """The prefix whose halves these are."""
+    bits = length(low)
+    if not bits or bits != length(high) or version(low) != version(high):
+        return None
+    whole = make(version(low), address(low), bits - 1)
+    return whole if covers(whole, high) and address(whole) == address(low) else None
+
+
 def sort_key(prefix: Prefix) -> tuple[int, int]:
     """IPv4 first, then by address, then shorter before longer."""
     return span(prefix)[0], length(prefix)

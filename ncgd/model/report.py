@@ -112,6 +112,17 @@ class LeakReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MasqueradeReport:
+    """Who keeps their source address towards what was learned. Counts of prefixes."""
+
+    mode: str
+    exempt: int = 0
+    """Prefixes in the exemption."""
+    table: str = ""
+    """Where the exemption is; empty when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The whole picture after a pass."""
 
@@ -133,6 +144,7 @@ class Report:
     routes_desired: int = 0
     drift: int = 0
     leak: LeakReport
+    masquerade: MasqueradeReport
     problems: tuple[Problem, ...] = ()
     held: dict[str, str] = field(default_factory=dict)
     """Tables that are not written yet, and what they wait for."""

@@ -35,6 +35,15 @@ class LeakProtection(StrEnum):
     OFF = "Off"
 
 
+class Masquerade(StrEnum):
+    """Who sees to it that pods keep their source address towards what was learned."""
+
+    EXEMPT = "Exempt"
+    """ncgd, by a table of its own in nftables."""
+    OFF = "Off"
+    """Nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRef:
     """A resource: kind, namespace, name. Prints as ``OverlayVPNTunnel/kube-system/tunnel-1``."""
@@ -177,6 +186,7 @@ class Gateway:
     mode: Mode = Mode.ACTIVE_ACTIVE
     liveness: Liveness = Liveness()
     leak_protection: LeakProtection = LeakProtection.STRICT
+    masquerade: Masquerade = Masquerade.EXEMPT
     created: str | None = None
     """``metadata.creationTimestamp`` (RFC 3339), if the source knows it."""
     generation: int = 0

@@ -28,6 +28,8 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return None
     if table == "guard" and not world.protection.guard.is_read:
         return world.filter_reason or "nftables has not been read yet"
+    if table == "masquerade" and not world.protection.exempt.is_read:
+        return world.filter_reason or "nftables has not been read yet"
     strangers = world.speaker.neighbors - world.intent.peers.keys()
     if table == "neighbors" and strangers and not world.intent.is_complete:
         return f"session {min(strangers)} runs, and its resource cannot be read"

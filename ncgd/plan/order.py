@@ -10,6 +10,7 @@ BOTTOM_UP = (
     "sysctls",
     "addresses",
     "nexthops",
+    "masquerade",
     "routes",
     "guard",
     "clamps",
@@ -22,7 +23,7 @@ BOTTOM_UP = (
 )
 """Rows of a table need rows of the tables before it. Failover (nexthops) waits for no other program."""
 
-BESIDE = frozenset({"guard", "memory"})
+BESIDE = frozenset({"guard", "masquerade", "memory"})
 """Written in one step each, additions and removals together, and waited for by nobody."""
 
 WITHDRAWN_FIRST = "neighbors"

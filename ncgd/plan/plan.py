@@ -8,6 +8,7 @@ from ncgd.decision.observed import observed
 from ncgd.decision.role import is_draining
 from ncgd.decision.sas import plan_sas
 from ncgd.decision.world import MEDDLED, World
+from ncgd.model import prefix as px
 from ncgd.model.delta import Delta, diff
 from ncgd.model.fib import NexthopGroup, RouteChange
 from ncgd.model.prefix import Prefix
@@ -123,7 +124,7 @@ def _plan_routes(world: World, desired: Desired, held: Mapping[str, str]) -> Rou
 
 
 def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) -> dict[str, Delta[object, object]]:
-    """What to change in the guard and in the file of remembered prefixes."""
+    """What to change in the guard, in the exemption from masquerade and in the file of remembered prefixes."""
     protection, intent = world.protection, world.intent
     deltas: dict[str, Delta[object, object]] = {}
     if "guard" not in held and _may_try("guard", world):
@@ -135,6 +136,10 @@ def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) ->
             world.routes.is_leaving,
             may_close=is_known and not is_draining(world) and unsettled(world, desired) is None,
         )
+    if "masquerade" not in held and _may_try("masquerade", world):
+        protection.exempt.retry()
+        own = frozenset(px.collapse(intent.gateway.advertised_prefixes)) if intent else frozenset()
+        deltas["masquerade"] = protection.change_exemption(own, world.routes.is_leaving)
     if "memory" not in held and _may_try("memory", world):
         protection.disk.retry()
         deltas["memory"] = protection.change_disk(world.now)
@@ -155,6 +160,7 @@ def _has_more(world: World, desired: Desired, held: Mapping[str, str]) -> bool:
         or (is_idle and "routes" not in held and world.routes.has_more)
         or (is_idle and protection.backstops.is_due and not closed("backstops", world, desired))
         or ("guard" not in held and protection.guard.is_due and _may_try("guard", world))
+        or ("masquerade" not in held and protection.exempt.is_due and _may_try("masquerade", world))
         or bool(protection.unjudged)
     )
 

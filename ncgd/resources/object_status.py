@@ -6,7 +6,7 @@ Times are RFC 3339 in UTC. The same for ``kubectl get -o yaml`` and ``ncgctl get
 from collections.abc import Sequence
 from typing import Any
 
-from ncgd.model.report import Condition, LeakReport, PeerReport, RefusedReport, Report, TunnelReport
+from ncgd.model.report import Condition, LeakReport, MasqueradeReport, PeerReport, RefusedReport, Report, TunnelReport
 
 Json = dict[str, Any]
 
@@ -55,6 +55,7 @@ def gateway_status(report: Report, now: str, started: str) -> Json:
         "dataplane": {"mode": report.dataplane_mode, "reason": report.dataplane_reason},
         "routes": {"installed": report.routes_installed, "desired": report.routes_desired},
         "leakProtection": leak_status(report.leak),
+        "masquerade": masquerade_status(report.masquerade),
         **_told(report.conditions, report.gateway_generation),
     }
 
@@ -68,6 +69,11 @@ def leak_status(leak: LeakReport) -> Json:
         "remembered": leak.remembered,
         "waitsFor": list(leak.waits_for),
     }
+
+
+def masquerade_status(masquerade: MasqueradeReport) -> Json:
+    """Who keeps their source address, as part of a status; counts of prefixes."""
+    return {"mode": masquerade.mode, "exempt": masquerade.exempt, "table": masquerade.table}
 
 
 def refused_status(refused: RefusedReport, now: str) -> Json:

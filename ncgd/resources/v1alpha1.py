@@ -269,6 +269,14 @@ class GatewaySpec(_Part):
             " not at all, also while tunnels are down and after a reboot. Off lets it take whatever route is left."
         ),
     ] = None
+    masquerade: Annotated[
+        Literal["Exempt", "Off"] | None,
+        _about(
+            f"Default {default_of(Gateway, 'masquerade')}: pods keep their own address towards what was learned,"
+            " whatever the CNI translates; by a table of ncgd's own in nftables, others' rules stay as they are."
+            " Off leaves translating to those."
+        ),
+    ] = None
 
 
 class Condition(_Part):

@@ -22,11 +22,12 @@ from ncgd.model.delta import Outcome
 from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import Connection, Repair, SaState, StaleSa, TunnelSa
+from ncgd.model.masquerade import OwnNetwork
 from ncgd.model.prefix import Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.report import Report
 from ncgd.model.role import STANDALONE, Role
-from ncgd.model.spec import Gateway, Intent, ObjectRef, Peer, SecretRef, Tunnel
+from ncgd.model.spec import Gateway, Intent, Masquerade, ObjectRef, Peer, SecretRef, Tunnel
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
 
 VPC = px.parse("10.128.0.0/20")
@@ -89,6 +90,8 @@ class Site:
         self.backstops: set[Prefix] = set()
         self.guard: set[Prefix | str] = set()
         """Prefixes that leave only by the interfaces that are also in it."""
+        self.exempt: set[Prefix | OwnNetwork] = set()
+        """Prefixes towards which nobody masquerades, and the networks of ours that are reached from there."""
         self.disk: set[Prefix] = set()
         self.flaw: Flaw | None = None
         self.failing: dict[str, str] = {}
@@ -119,6 +122,7 @@ class Site:
             ev.CapabilityProbed(capability=self.capability),
             ev.PrefixesRemembered(prefixes=frozenset(self.disk), flaw=self.flaw),
             self.guard_as_it_is(),
+            self.exemption_as_it_is(),
             ev.InterfacesRead(interfaces=dict(self.interfaces)),
             ev.NexthopsRead(nexthops=dict(self.nexthops)),
             ev.RoutesRead(routes=dict(self.routes), backstops=frozenset(self.backstops)),
@@ -132,11 +136,18 @@ class Site:
         exits = frozenset(row for row in self.guard if isinstance(row, str))
         return ev.GuardRead(prefixes=frozenset(row for row in self.guard if not isinstance(row, str)), exits=exits)
 
+    def exemption_as_it_is(self) -> ev.ExemptionRead:
+        """What a reading of nftables shows."""
+        own = frozenset(row.prefix for row in self.exempt if isinstance(row, OwnNetwork))
+        return ev.ExemptionRead(
+            prefixes=frozenset(row for row in self.exempt if not isinstance(row, OwnNetwork)), own=own
+        )
+
     def reboot(self, intent: Intent) -> None:
         """The machine starts anew: nothing is left but the disk."""
         for name in [name for name in self.interfaces if name != "eth0"]:
             del self.interfaces[name]
-        for table in (self.nexthops, self.routes, self.backstops, self.guard, self.sas, self.neighbors):
+        for table in (self.nexthops, self.routes, self.backstops, self.guard, self.exempt, self.sas, self.neighbors):
             table.clear()
         self.start(intent)
 
@@ -348,6 +359,15 @@ class Site:
         assert "lo" not in removed or not self.guard - removed, "tunnels are closed while prefixes are guarded"
         self.guard |= rows.keys()
         self.guard -= removed
+
+    def _write_masquerade(
+        self, rows: Mapping[Prefix | OwnNetwork, None], removed: frozenset[Prefix | OwnNetwork]
+    ) -> None:
+        assert not [row for row in removed & self.routes.keys() if row in self.world.routes.desired] or (
+            self.world.intent is not None and self.world.intent.gateway.masquerade == Masquerade.OFF
+        ), "a prefix that is routed is not exempt any more"
+        self.exempt |= rows.keys()
+        self.exempt -= removed
 
     def _write_memory(self, rows: Mapping[Prefix, None], removed: frozenset[Prefix]) -> None:
         self.disk |= rows.keys()

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 from ncgd.drivers.nftables import guard_text
 from ncgd.drivers.nftables.prefix_sets import Lengths, lengths_of
+from ncgd.drivers.nftables.settling import Settling
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.model.delta import Delta, Outcome
 from ncgd.model.event import GuardRead
@@ -13,8 +14,6 @@ from ncgd.model.prefix import Prefix
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@-]{1,15}")
 """Interface names that mean themselves in a text for nft."""
-_REHASH_SECONDS = 2.0
-"""While the kernel makes a set's hash table larger, a listing leaves elements out: until then two must agree."""
 
 
 class GuardTable:
@@ -26,18 +25,14 @@ class GuardTable:
     def __init__(self, nft: Nft) -> None:
         self._nft = nft
         self._lock = asyncio.Lock()
-        self._written = -_REHASH_SECONDS
+        self._settling = Settling()
         self._exits: frozenset[str] = frozenset()
         self._lengths: Lengths = frozenset()
 
     async def read(self) -> GuardRead:
         """What is in force; no exits when a rule is missing. Raises DriverError."""
         async with self._lock:
-            guard = await self._list()
-            while asyncio.get_running_loop().time() < self._written + _REHASH_SECONDS:
-                before, guard = guard, await self._list()
-                if guard == before:
-                    break
+            guard = await self._settling.read(self._list)
             self._exits, self._lengths = guard.exits, guard.lengths
             return GuardRead(prefixes=guard.prefixes, exits=guard.exits)
 
@@ -62,7 +57,7 @@ class GuardTable:
             else:
                 text, lengths = guard_text.REMOVAL, frozenset()
             await self._nft.run("-f", "-", text=text)
-            self._written = asyncio.get_running_loop().time()
+            self._settling.wrote()
             self._exits, self._lengths = exits, lengths
             return Outcome(dict.fromkeys(strange, "the guard lets no interface of such a name pass"))
 

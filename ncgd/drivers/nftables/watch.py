@@ -1,7 +1,7 @@
 """Watching nftables: whoever else touches our tables, or flushes all of them, is noticed at once; and one counter.
 
 Levels, not edges: news makes the table be read again and posted. What our own runs of nft did is no news. Should the
-kernel have had to drop news (ENOBUFS), both tables are read.
+kernel have had to drop news (ENOBUFS), all of them are read.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
-from ncgd.drivers.nftables import clamps_json, guard_text
+from ncgd.drivers.nftables import clamps_json, exemption_text, guard_text
 from ncgd.drivers.nftables.clamps import MssClampTable
+from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import Post
@@ -22,7 +23,7 @@ from ncgd.model.event import ClampsRead, FilterUnreadable, GuardCounted
 
 _log = logging.getLogger(__name__)
 
-_TABLES = (clamps_json.TABLE, guard_text.TABLE)
+_TABLES = (clamps_json.TABLE, exemption_text.TABLE, guard_text.TABLE)
 _PAUSE_SECONDS = 0.02
 """The first news is acted on at once, what comes within this time after it is taken together."""
 _FIGHT_SECONDS = 1.0
@@ -47,11 +48,14 @@ _SEQUENCE = 1
 
 
 class Watch:
-    """Posts GuardRead, ClampsRead and GuardCounted: at the start, and when somebody else changed something."""
+    """Posts GuardRead, ExemptionRead, ClampsRead, GuardCounted: at the start, and when others changed something."""
 
-    def __init__(self, nft: Nft, guard: GuardTable, clamps: MssClampTable, post: Post) -> None:
+    def __init__(
+        self, nft: Nft, guard: GuardTable, exemption: ExemptionTable, clamps: MssClampTable, post: Post
+    ) -> None:
         self._nft = nft
         self._guard = guard
+        self._exemption = exemption
         self._clamps = clamps
         self._post = post
 
@@ -73,6 +77,8 @@ class Watch:
         while True:
             if guard_text.TABLE in touched:
                 self._post(await self._guard.read())
+            if exemption_text.TABLE in touched:
+                self._post(await self._exemption.read())
             if clamps_json.TABLE in touched:
                 self._post(ClampsRead(clamps=await self._clamps.read()))
             if touched:

@@ -1,0 +1,101 @@
+"""Pods keep their source address towards what was learned: which prefixes are exempt from masquerade, and how long."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from ncgd.model import event as ev
+from ncgd.model import prefix as px
+from ncgd.model.masquerade import OwnNetwork
+from ncgd.model.spec import LeakProtection, Masquerade, Policy
+from tests.scenarios.site import PODS, VPC, Site, attributes, ha_vpn, healthy_site, peer
+
+OTHER = px.parse("10.200.0.0/16")
+EVERYTHING = px.parse("0.0.0.0/0")
+EXEMPT = {VPC, OwnNetwork(PODS)}
+
+
+def test_what_is_learned_is_exempt_before_it_has_a_route_and_until_it_has_none() -> None:
+    site = healthy_site()
+    assert site.exempt == EXEMPT
+    tables = [getattr(step, "table", "routes") for plan in site.plans for step in plan.steps]
+    assert tables.index("masquerade") < tables.index("routes")
+    for name in site.intent.peers:
+        site.tell(ev.PathsWithdrawn(peer=name, prefixes=(VPC,)))
+    site.settle()  # the site fails when a prefix loses its exemption before its route
+    assert site.exempt == set()
+    assert site.report().masquerade.table == ""
+
+
+def test_leak_protection_off_changes_nothing_about_source_addresses() -> None:
+    site = healthy_site(ha_vpn(leak_protection=LeakProtection.OFF))
+    assert site.exempt == EXEMPT
+
+
+def test_off_removes_all_of_it_at_once_and_exempt_brings_it_back() -> None:
+    site = healthy_site()
+    site.tell(ev.IntentRead(intent=ha_vpn(masquerade=Masquerade.OFF)))
+    site.settle()
+    assert site.exempt == set()
+    assert site.carries(VPC)
+    assert site.report().masquerade.mode == "Off"
+    site.tell(ev.IntentRead(intent=ha_vpn()))
+    site.settle()
+    assert site.exempt == EXEMPT
+
+
+def test_a_peer_without_a_tunnel_counts_too_and_a_default_route_does_not() -> None:
+    plain = peer(1, local_ip=IPv4Address("192.168.100.2"), peer_ip=IPv4Address("192.168.100.9"), tunnel=None)
+    policy = Policy(allow_default_route=True)
+    site = Site(replace(ha_vpn(import_policy=policy), tunnels={}, peers={"peer-1": plain}))
+    site.sent["peer-1"] = {prefix: replace(attributes(), next_hop="") for prefix in (VPC, EVERYTHING)}
+    site.speaker_answers()
+    site.settle()
+    assert site.carries(EVERYTHING) == {"eth0"}
+    assert site.exempt == EXEMPT
+
+
+def test_own_networks_follow_what_is_advertised() -> None:
+    site = healthy_site()
+    halves = (px.parse("10.20.0.0/17"), px.parse("10.20.128.0/17"), px.parse("10.20.1.0/24"))
+    site.tell(ev.IntentRead(intent=ha_vpn(advertised_prefixes=halves)))
+    site.settle()
+    assert site.exempt == {VPC, OwnNetwork(px.parse("10.20.0.0/16"))}
+
+
+def test_a_restart_touches_nothing_while_peers_have_not_spoken_yet() -> None:
+    for protection in LeakProtection:
+        site = healthy_site(ha_vpn(leak_protection=protection))
+        site.start(site.intent)
+        before = len(site.plans)
+        site.settle()
+        site.speaker_answers()
+        site.charon_answers()
+        site.settle()
+        steps = [step for plan in site.plans[before:] for step in plan.steps]
+        assert not [step for step in steps if getattr(step, "table", "") == "masquerade"]
+        assert site.exempt == EXEMPT
+
+
+def test_what_somebody_flushed_comes_back_and_is_counted() -> None:
+    site = healthy_site()
+    site.exempt.clear()
+    site.tell(site.exemption_as_it_is())
+    site.settle()
+    assert site.exempt == EXEMPT
+    assert site.report().drift == 2
+
+
+def test_an_exemption_that_cannot_be_written_is_named_and_tried_again() -> None:
+    site = Site(ha_vpn())
+    site.failing["masquerade"] = "nft: Operation not supported"
+    site.sent["peer-1"] = {VPC: attributes()}
+    site.charon_answers()
+    site.speaker_answers()
+    site.after(1)
+    assert site.carries(VPC)
+    problem = next(problem for problem in site.report().problems if problem.reason == "ExemptionNotApplied")
+    assert "Operation not supported" in problem.message
+    site.failing.clear()
+    site.after(20)
+    assert site.exempt == EXEMPT
+    assert not [problem for problem in site.report().problems if problem.reason == "ExemptionNotApplied"]
