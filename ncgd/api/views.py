@@ -6,7 +6,14 @@ from typing import Any
 from ncgd.model.report import PeerReport, Problem, Report, TunnelReport
 from ncgd.model.role import Role
 from ncgd.model.spec import ObjectRef
-from ncgd.resources.object_status import gateway_status, leak_status, masquerade_status, peer_status, tunnel_status
+from ncgd.resources.object_status import (
+    export_status,
+    gateway_status,
+    leak_status,
+    masquerade_status,
+    peer_status,
+    tunnel_status,
+)
 
 Json = dict[str, Any]
 
@@ -33,6 +40,7 @@ def status(report: Report) -> Json:
         "peers": [_peer(peer) for peer in report.peers],
         "routes": {"installed": report.routes_installed, "desired": report.routes_desired, "drift": report.drift},
         "leakProtection": leak_status(report.leak),
+        "export": export_status(report.exports, listed=LISTED_PREFIXES),
         "masquerade": masquerade_status(report.masquerade),
         "problems": [_problem(problem) for problem in report.problems],
         "held": report.held,
@@ -121,7 +129,14 @@ def objects(
             )
             for p in report.peers
         ]
-    return [_object(report.gateway, report.gateway_generation, specs, gateway_status(report, now, started))]
+    return [
+        _object(
+            report.gateway,
+            report.gateway_generation,
+            specs,
+            gateway_status(report, now, started, listed=LISTED_PREFIXES),
+        )
+    ]
 
 
 def _object(ref: ObjectRef, generation: int, specs: Mapping[str, Mapping[str, Any]], state: Json) -> Json:

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from ncgd.decision.export_problems import EXPORT_PROBLEMS
 from ncgd.model.report import Condition, Health, PeerReport, RefusedReport, Report, TunnelReport
 from ncgd.model.spec import Finding, Intent, ObjectRef
 
 READY = "Ready"
 ACCEPTED = "Accepted"
 WITHIN_LIMIT = "PrefixesWithinLimit"
+EXPORTED = "Exported"
 
 MESSAGES_JOINED = 5
 """Findings of one object that its condition tells; the rest is in ``ncgctl status``."""
@@ -58,7 +60,7 @@ def with_conditions(report: Report, intent: Intent, before: Report | None, now: 
         tunnels=tunnels,
         peers=peers,
         refused=refused,
-        conditions=dated(report.gateway, _gateway_ready(report), blame.accepted(report.gateway)),
+        conditions=dated(report.gateway, _gateway_ready(report), blame.accepted(report.gateway), _exported(report)),
     )
 
 
@@ -147,6 +149,17 @@ def _gateway_ready(report: Report) -> Condition:
     if worst is not None:
         text += f"; {worst.object}: {_with_hint(worst.message, worst.hint)}"
     return Condition(type=READY, is_true=is_healthy, reason=str(report.health), message=text[:MESSAGE_CHARACTERS])
+
+
+def _exported(report: Report) -> Condition:
+    """Whether the far side hears of every network of ours that it is meant to hear of."""
+    told = sum(row.is_told for row in report.exports)
+    text = f"{told} of {len(report.exports)} networks of ours are advertised to every peer whose exportPolicy lets them"
+    worst = next((each for each in report.problems if each.reason in EXPORT_PROBLEMS), None)
+    if worst is None:
+        return Condition(type=EXPORTED, is_true=True, reason=EXPORTED, message=text)
+    text = f"{text}; {_with_hint(worst.message, worst.hint)}"
+    return Condition(type=EXPORTED, is_true=False, reason=worst.reason, message=text)
 
 
 def _with_hint(text: str, hint: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision import rib as rib_module
+from ncgd.decision.export import exports
 from ncgd.decision.renewal import has_outdated_charon, is_drained, is_settled, renewing, without
 from ncgd.decision.role import in_force, kept_neighbors, kept_tunnels
 from ncgd.decision.routes import Carriers, distinct_numbers, nexthop_id
@@ -21,6 +22,7 @@ from ncgd.decision.tunnels import KERNEL_CHARON, Dataplane, TunnelPlan, choose_d
 from ncgd.decision.world import Rows, World
 from ncgd.model.fib import Nexthop, NexthopGroup
 from ncgd.model.ike import Charon, DataplaneMode, EspPort
+from ncgd.model.report import ExportReport
 from ncgd.model.role import Part
 from ncgd.model.spec import Intent, LeakProtection, Masquerade, Mode
 
@@ -42,6 +44,8 @@ class Desired:
     """Peers from which the others take over the return path."""
     renewing: str | None = None
     """The tunnel that carries nothing, though it could, because its SAs are being renewed."""
+    exports: tuple[ExportReport, ...] = ()
+    """Our networks, and why peers are told of them, or not."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
 
 
@@ -74,7 +78,15 @@ def desired_state(world: World) -> Desired:
         if has_outdated_charon(plan, world) and may_end and is_settled(world, tunnels):
             # It is wanted again, as it is launched now, as soon as it has ended.
             tables["processes"] = {key: row for key, row in tables["processes"].items() if key != plan.charon.name}
-    return Desired(dataplane=dataplane, tunnels=tunnels, carriers=able, lost=lost, renewing=renewed, tables=tables)
+    return Desired(
+        dataplane=dataplane,
+        tunnels=tunnels,
+        carriers=able,
+        lost=lost,
+        renewing=renewed,
+        exports=exports(intent, world.own),
+        tables=tables,
+    )
 
 
 def _decide_paths(intent: Intent, known: Intent, world: World) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.export import exported
 from ncgd.decision.problems import shadow_text
 from ncgd.decision.routes import active_tier
-from ncgd.decision.sessions import advertised_meds, exported, session_reason, watch_text
+from ncgd.decision.sessions import advertised_meds, session_reason, watch_text
 from ncgd.decision.tunnels import tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -68,8 +69,9 @@ def _peer(name: str, world: World, desired: Desired, intent: Intent) -> list[str
         f"  {code}: {text}",
     ]
     med = advertised_meds(intent, desired.lost)[name]
-    told = px.texts(exported(intent, peer))
-    lines.append(f"  advertised with MED {med}: {', '.join(told) or 'nothing (spec.advertisedPrefixes, exportPolicy)'}")
+    told = px.texts(exported(intent, world.own, peer))
+    nothing = "nothing (spec.advertisedPrefixes, spec.export, exportPolicy)"
+    lines.append(f"  advertised with MED {med}: {', '.join(told) or nothing}")
     table = world.rib.peers.get(name)
     if table is None:
         return [*lines, "  received: nothing yet"]
@@ -88,6 +90,11 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
     if prefix is None:
         refused = _longest_known(asked, world)
         lines = [f"{px.text(asked)}: no route; no accepted path covers it"]
+        lines += [
+            f"  ours: {row.prefix}: {'advertised' if row.is_told else 'NOT advertised'}: {row.reason}: {row.message}"
+            for row in desired.exports
+            if px.covers(px.parse(row.prefix), asked)
+        ]
         if refused is not None:
             lines += _paths(refused, world)
         return [*lines, *_remembered(asked, world)]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
+from ncgd.decision.fold_ranges import fold_ranges, pass_time
 from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.decision.retry import RENEWAL_SECONDS, Retry, again
 from ncgd.decision.role import DRAINED_AFTER_SECONDS, fold_role
@@ -65,8 +66,8 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             world.routes.written(change, outcome.failed)
             fold_route_change(world.protection, change, outcome.failed)
             return replace(world, retries=_route_retry(world, is_new=bool(outcome.failed)))
-        case ev.Ticked():
-            return _fold_time(world)
+        case ev.ClusterRangesRead() | ev.Ticked():
+            return fold_ranges(world, event) if isinstance(event, ev.ClusterRangesRead) else _fold_time(world)
         case _:
             return _fold_bgp(world, event)
 
@@ -301,14 +302,14 @@ def _fold_time(world: World) -> World:
         if is_away and world.now - world.speaker.since > SPEAKER_GRACE_SECONDS:
             world.rib.mark_stale(name)
             sessions[name] = _lost(session, world.now, "the BGP speaker is gone", 0.0)
-    return replace(world, retries=retries, synced=frozenset(synced), sessions=sessions)
+    return pass_time(replace(world, retries=retries, synced=frozenset(synced), sessions=sessions))
 
 
 def next_wakeup(world: World) -> float | None:
     """When the next pass is due though nothing happens (the loop's clock), or None."""
     due = [retry.due for retry in world.retries.values()]
     due += [session.graceful_until for session in world.sessions.values() if session.graceful_until is not None]
-    due += [world.started + SETTLE_SECONDS, world.told + DRAIN_SECONDS]
+    due += [*world.own.due, world.started + SETTLE_SECONDS, world.told + DRAIN_SECONDS]
     if world.stood_down is not None:
         due += [world.stood_down + DRAINED_AFTER_SECONDS, world.told + DRAINED_AFTER_SECONDS]
     return min((moment for moment in due if moment > world.now), default=None)

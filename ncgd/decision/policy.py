@@ -81,7 +81,7 @@ class Surroundings:
     """What must stay reachable as it is, whatever a peer sends."""
 
     own: tuple[Prefix, ...] = ()
-    """Networks that we advertise or that are connected to this machine."""
+    """Networks that we advertise, that are the cluster's, or that are connected to this machine."""
     endpoints: tuple[Prefix, ...] = ()
     """Public addresses of our tunnels, both ends, as host prefixes."""
 

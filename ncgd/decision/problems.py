@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ncgd.decision.desired import SPEAKER, Desired
+from ncgd.decision.export_problems import export_problems
 from ncgd.decision.observed import observed
 from ncgd.decision.role import problems_of_role
 from ncgd.decision.sessions import passing
@@ -67,6 +68,7 @@ def find_problems(
         *_of_others(world),
         *_of_protection(world, intent),
         *_of_exemption(world),
+        *export_problems(desired.exports, world, intent),
         *_of_gateway(intent, world),
     )
 
@@ -347,12 +349,4 @@ def _of_gateway(intent: Intent, world: World) -> Iterator[Problem]:
             object=str(intent.gateway.ref),
             message="there is no OverlayBGPPeer in force, so nothing is learned and nothing forwarded",
             hint="apply an OverlayVPNTunnel and an OverlayBGPPeer; see the findings above for refused ones",
-        )
-    elif intent.peers and not intent.gateway.advertised_prefixes:
-        yield Problem(
-            reason="NothingAdvertised",
-            object=str(intent.gateway.ref),
-            message="spec.advertisedPrefixes is empty: the VPC gets no route back to us",
-            hint="list the pod and site networks there, or give the VPC static routes",
-            is_error=False,
         )

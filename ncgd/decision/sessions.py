@@ -3,14 +3,15 @@
 from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address, ip_interface
 
-from ncgd.decision.policy import ImportCheck, Surroundings, may_export
+from ncgd.decision.export import exported
+from ncgd.decision.policy import ImportCheck, Surroundings
 from ncgd.decision.routes import Carriers
 from ncgd.decision.tunnels import TunnelPlan, lost_uplink, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
 from ncgd.model.bgp import Advertisement, Neighbor, SessionState
 from ncgd.model.fib import LINK_PREFIX
-from ncgd.model.prefix import IPAddress, Prefix
+from ncgd.model.prefix import IPAddress
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.reason import SessionReason, TunnelReason
 from ncgd.model.spec import Intent, Liveness, Mode, Peer, Policy
@@ -76,18 +77,11 @@ def plan_neighbors(
             hold_seconds=peer.hold_seconds,
             interface=tunnel.interface if tunnel else None,
             families=(peer.peer_ip.version,),
-            advertisements=tuple(Advertisement(prefix=prefix, med=meds[name]) for prefix in exported(intent, peer)),
+            advertisements=tuple(
+                Advertisement(prefix=prefix, med=meds[name]) for prefix in exported(intent, world.own, peer)
+            ),
         )
     return neighbors
-
-
-def exported(intent: Intent, peer: Peer) -> list[Prefix]:
-    """Our prefixes that a peer's export policy lets it hear, of the session's IP version."""
-    return [
-        prefix
-        for prefix in sorted(intent.gateway.advertised_prefixes, key=px.sort_key)
-        if px.version(prefix) == peer.peer_ip.version and may_export(peer.export_policy, prefix)
-    ]
 
 
 def _may_talk(peer: Peer, tunnel: TunnelPlan, world: World) -> bool:
@@ -238,7 +232,7 @@ def safe_check(intent: Intent, world: World) -> ImportCheck:
 
 def surroundings(intent: Intent, world: World) -> Surroundings:
     """What no learned prefix may touch: our networks, and the public addresses of the tunnels."""
-    own = set(intent.gateway.advertised_prefixes)
+    own = {*intent.gateway.advertised_prefixes, *(each.prefix for each in world.own.ours)}
     for name, interface in (world.interfaces or {}).items():
         if name == "lo" or name.startswith(LINK_PREFIX) or name in world.tuns.values():
             continue

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.export import exported
 from ncgd.decision.masquerade import masquerade_report
 from ncgd.decision.problems import find_problems
 from ncgd.decision.sas import repair_text
-from ncgd.decision.sessions import advertised_meds, doubt, exported, passing, session_reason, watch_text
+from ncgd.decision.sessions import advertised_meds, doubt, passing, session_reason, watch_text
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
@@ -52,6 +53,7 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
         mode=str(gateway.mode),
         tunnels=tunnels,
         peers=peers,
+        exports=desired.exports,
         routes_installed=len(world.routes.installed),
         routes_desired=len(world.routes.desired),
         drift=world.drift,
@@ -215,7 +217,7 @@ def _peer(peer: Peer, med: int, world: World, desired: Desired, intent: Intent) 
         received=received,
         accepted=accepted,
         refused=dict(refused),
-        advertised=tuple((px.text(prefix), med) for prefix in exported(intent, peer)) if is_up else (),
+        advertised=tuple((px.text(prefix), med) for prefix in exported(intent, world.own, peer)) if is_up else (),
         uptime_seconds=max(0, int(world.now - session.since)) if is_up else 0,
         reason=str(reason),
         message=message,

@@ -7,6 +7,7 @@ Observed tables change by reading and by outcomes, never by intention. Three tab
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ncgd.decision.own_ranges import OwnRanges
 from ncgd.decision.protection import Protection
 from ncgd.decision.retry import Retry
 from ncgd.decision.rib import Rib
@@ -82,6 +83,7 @@ class World:
     stood_down: float | None = None
     """When it was found not to be the gateway (any more), by the loop's clock; None while it is, or undecided."""
     intent: Intent | None = None
+    own: OwnRanges = field(default_factory=OwnRanges)
     capability: ev.Capability | None = None
     processes: Mapping[str, ProcessView] = field(default_factory=dict)
     charons: Mapping[str, CharonView] = field(default_factory=dict)

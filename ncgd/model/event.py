@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ncgd.model.bgp import Attributes
 from ncgd.model.clamp import MssClamp
+from ncgd.model.cluster_range import ClusterRange
 from ncgd.model.delta import Outcome
 from ncgd.model.fib import ForeignRoute, Interface, Nexthop, NexthopGroup, RouteChange, Way
 from ncgd.model.flaw import Flaw
@@ -30,6 +31,16 @@ class RoleChanged:
     """Who is active has changed, or why."""
 
     role: Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRangesRead:
+    """All address ranges of the cluster's nodes and, if asked for, Services."""
+
+    ranges: tuple[ClusterRange, ...] | None
+    """None: there is a cluster, and it has not been read yet."""
+    bare_nodes: tuple[str, ...] = ()
+    """Nodes without a range of their own: their CNI keeps its own books."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +339,7 @@ class Ticked:
 Event = (
     IntentRead
     | RoleChanged
+    | ClusterRangesRead
     | CapabilityProbed
     | ProcessChanged
     | ProcessesRead

@@ -5,7 +5,7 @@ A table of 100 000 prefixes is a table of 100 000 small integers: cheap to hash,
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NewType
 
@@ -101,6 +101,13 @@ def covers(outer: Prefix, inner: Prefix) -> bool:
     outer_first, outer_last = span(outer)
     inner_first, inner_last = span(inner)
     return outer_first <= inner_first and inner_last <= outer_last
+
+
+def covering(prefix: Prefix) -> Iterator[Prefix]:
+    """The prefix itself, then every shorter one that covers it, down to the default route."""
+    family, network = version(prefix), address(prefix)
+    for bits in range(length(prefix), -1, -1):
+        yield make(family, network, bits)
 
 
 def collapse(prefixes: Iterable[Prefix]) -> list[Prefix]:

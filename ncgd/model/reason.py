@@ -20,7 +20,7 @@ class Refusal(StrEnum):
 REFUSAL_TEXT: dict[Refusal, str] = {
     Refusal.DEFAULT_ROUTE: "a default route would take all traffic; set importPolicy.allowDefaultRoute to accept it",
     Refusal.MARTIAN: "a special-purpose range (RFC 6890) is never routed",
-    Refusal.OWN_PREFIX: "it overlaps a network of ours (advertised, or connected to this machine)",
+    Refusal.OWN_PREFIX: "it overlaps a network of ours (advertised, the cluster's, or connected to this machine)",
     Refusal.TUNNEL_ENDPOINT: "it covers the public address of a tunnel, whose packets would loop into the tunnel",
     Refusal.NOT_ALLOWED: "no rule of importPolicy.allow matches",
     Refusal.DENIED: "a rule of importPolicy.deny matches",
@@ -28,6 +28,17 @@ REFUSAL_TEXT: dict[Refusal, str] = {
     Refusal.NEXT_HOP: "its NEXT_HOP is neither the peer nor reached through the peer's tunnel",
     Refusal.PREFIX_LIMIT: "the peer sends more than maxPrefixes; what came first is kept",
 }
+
+
+class ExportReason(StrEnum):
+    """Why a network of ours is advertised, or not. ``model.cluster_range.RangeKind`` has those of single ranges."""
+
+    LISTED = "Listed"
+    LINGERING = "Lingering"
+    COVERED = "Covered"
+    OVERLAPS_LEARNED = "OverlapsLearned"
+    SPECIAL_PURPOSE = "SpecialPurpose"
+    LIMIT = "ExportLimit"
 
 
 class TunnelReason(StrEnum):

@@ -123,6 +123,17 @@ class MasqueradeReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """A network of ours, and why peers are told of it, or not."""
+
+    prefix: str
+    reason: str
+    message: str
+    """Whose it is, and what stands against it."""
+    is_told: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The whole picture after a pass."""
 
@@ -137,6 +148,7 @@ class Report:
     mode: str
     tunnels: tuple[TunnelReport, ...] = ()
     peers: tuple[PeerReport, ...] = ()
+    exports: tuple[ExportReport, ...] = ()
     refused: tuple[RefusedReport, ...] = ()
     conditions: tuple[Condition, ...] = ()
     """The gateway's own."""

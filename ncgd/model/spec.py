@@ -44,6 +44,22 @@ class Masquerade(StrEnum):
     """Nobody."""
 
 
+class PodExport(StrEnum):
+    """Which pod networks peers are told besides what is listed."""
+
+    NODES = "Nodes"
+    """``spec.podCIDRs`` of every Node, where the source knows Nodes."""
+    NONE = "None"
+
+
+class ServiceExport(StrEnum):
+    """Which addresses of Services peers are told."""
+
+    NONE = "None"
+    LOAD_BALANCER = "LoadBalancer"
+    """The addresses that Services of type LoadBalancer were given."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRef:
     """A resource: kind, namespace, name. Prints as ``OverlayVPNTunnel/kube-system/tunnel-1``."""
@@ -176,11 +192,20 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What peers are told of the cluster, besides ``Gateway.advertised_prefixes``."""
+
+    pod_cidrs: PodExport = PodExport.NODES
+    services: ServiceExport = ServiceExport.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """A NetworkConnectivityGateway."""
 
     ref: ObjectRef = ObjectRef(kind="NetworkConnectivityGateway", namespace="kube-system", name="default")
     advertised_prefixes: tuple[Prefix, ...] = ()
+    export: Export = Export()
     import_policy: Policy = Policy()
     dataplane: DataplaneChoice = DataplaneChoice.AUTO
     mode: Mode = Mode.ACTIVE_ACTIVE

@@ -33,6 +33,8 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
     strangers = world.speaker.neighbors - world.intent.peers.keys()
     if table == "neighbors" and strangers and not world.intent.is_complete:
         return f"session {min(strangers)} runs, and its resource cannot be read"
+    if table == "neighbors" and world.own.is_awaited and world.now - world.started < SETTLE_SECONDS:
+        return "the ranges of the cluster's nodes have not been read yet"
     if table in {"nexthops", "routes", "neighbors"}:
         return unsettled(world, desired)
     return None

@@ -9,6 +9,7 @@ from typing import Any
 from ncgd.model import prefix as px
 from ncgd.model.spec import (
     DataplaneChoice,
+    Export,
     Gateway,
     IkeSettings,
     LeakProtection,
@@ -18,9 +19,11 @@ from ncgd.model.spec import (
     ObjectRef,
     OwnLiveness,
     Peer,
+    PodExport,
     Policy,
     PrefixRule,
     SecretRef,
+    ServiceExport,
     Tunnel,
 )
 from ncgd.resources import v1, v1alpha1
@@ -105,6 +108,7 @@ def gateway_of(ref: ObjectRef, shape: v1alpha1.NetworkConnectivityGateway) -> Ga
         advertised_prefixes=tuple(dict.fromkeys(px.parse(text) for text in spec.advertised_prefixes or ())),
         **_given(
             liveness=spec.liveness and Liveness(**_liveness(spec.liveness)),
+            export=spec.export and _export(spec.export),
             import_policy=spec.import_policy and _policy(spec.import_policy),
             dataplane=spec.dataplane and DataplaneChoice(spec.dataplane),
             mode=spec.mode and Mode(spec.mode),
@@ -126,6 +130,15 @@ def _ike(ike: v1alpha1.Ike) -> IkeSettings:
             ike_rekey_seconds=ike.ike_rekey_seconds,
             child_rekey_seconds=ike.child_rekey_seconds,
             dpd_delay_seconds=ike.dpd_delay_seconds,
+        )
+    )
+
+
+def _export(export: v1alpha1.ExportSpec) -> Export:
+    return Export(
+        **_given(
+            pod_cidrs=export.pod_cidrs and PodExport(export.pod_cidrs),
+            services=export.services and ServiceExport(export.services),
         )
     )
 

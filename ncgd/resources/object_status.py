@@ -6,7 +6,16 @@ Times are RFC 3339 in UTC. The same for ``kubectl get -o yaml`` and ``ncgctl get
 from collections.abc import Sequence
 from typing import Any
 
-from ncgd.model.report import Condition, LeakReport, MasqueradeReport, PeerReport, RefusedReport, Report, TunnelReport
+from ncgd.model.report import (
+    Condition,
+    ExportReport,
+    LeakReport,
+    MasqueradeReport,
+    PeerReport,
+    RefusedReport,
+    Report,
+    TunnelReport,
+)
 
 Json = dict[str, Any]
 
@@ -45,8 +54,11 @@ def peer_status(peer: PeerReport, now: str, received: Sequence[tuple[str, str]],
     }
 
 
-def gateway_status(report: Report, now: str, started: str) -> Json:
-    """``status`` of the NetworkConnectivityGateway; ``started`` stands in for an unknown creation time."""
+def gateway_status(report: Report, now: str, started: str, *, listed: int) -> Json:
+    """``status`` of the NetworkConnectivityGateway; ``started`` stands in for an unknown creation time.
+
+    The list of exports ends after ``listed`` entries, those that are not advertised first.
+    """
     return {
         "CurrNode": report.node,
         "CreatedTime": report.created or started,
@@ -55,8 +67,23 @@ def gateway_status(report: Report, now: str, started: str) -> Json:
         "dataplane": {"mode": report.dataplane_mode, "reason": report.dataplane_reason},
         "routes": {"installed": report.routes_installed, "desired": report.routes_desired},
         "leakProtection": leak_status(report.leak),
+        "export": export_status(report.exports, listed=listed),
         "masquerade": masquerade_status(report.masquerade),
         **_told(report.conditions, report.gateway_generation),
+    }
+
+
+def export_status(exports: Sequence[ExportReport], *, listed: int) -> Json:
+    """Our networks: counts, and each with its reason."""
+    told = sum(row.is_told for row in exports)
+    rows = sorted(exports, key=lambda row: row.is_told)[:listed]
+    return {
+        "advertised": told,
+        "notAdvertised": len(exports) - told,
+        "prefixes": [
+            {"prefix": row.prefix, "advertised": row.is_told, "reason": row.reason, "message": row.message}
+            for row in rows
+        ],
     }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from ncgd.model.spec import Gateway, IkeSettings, Liveness, Peer
+from ncgd.model.spec import Export, Gateway, IkeSettings, Liveness, Peer
 from ncgd.resources.naming import wire_name
 from ncgd.resources.schema import LIST_KEYS, LIST_TYPE
 from ncgd.resources.v1 import ObjectMeta, ObjectName
@@ -189,9 +189,9 @@ _Rules = Annotated[list[PrefixRule], Meta(max_length=1000)]
 
 
 class ExportPolicy(_Part):
-    """Which of our prefixes a peer is told."""
+    """Which of our prefixes a peer is told. Ranges of Nodes are judged one by one, before they are joined."""
 
-    allow: Annotated[_Rules | None, _about("Default: everything in advertisedPrefixes.")] = None
+    allow: Annotated[_Rules | None, _about("Default: everything in advertisedPrefixes and export.")] = None
     deny: Annotated[_Rules | None, _about("Wins over allow. Default: nothing.")] = None
 
 
@@ -236,10 +236,30 @@ class PeerSpec(_Part):
         ),
     ] = None
     import_policy: Annotated[ImportPolicy | None, _about("Default: the gateway's importPolicy.")] = None
-    export_policy: Annotated[ExportPolicy | None, _about("Default: all of advertisedPrefixes.")] = None
+    export_policy: Annotated[ExportPolicy | None, _about("Default: all of advertisedPrefixes and export.")] = None
     med: Annotated[
         Annotated[int, Meta(ge=0, le=MED_MAX)] | None,
         _about(f"MED of what we advertise; lower is preferred. Default {default_of(Peer, 'med')}, Cloud Router's own."),
+    ] = None
+
+
+class ExportSpec(_Part):
+    """What peers are told of the cluster besides advertisedPrefixes. Ranges are joined where they fill one up."""
+
+    pod_cidrs: Annotated[
+        Literal["Nodes", "None"] | None,
+        _about(
+            f"Default {default_of(Export, 'pod_cidrs')}: spec.podCIDRs of every Node, since without them the VPC has no"
+            " way back to a pod; those inside advertisedPrefixes (the cluster's CIDR, say) add nothing. None: only"
+            " what is listed. Outside Kubernetes there are no Nodes."
+        ),
+    ] = field(name="podCIDRs", default=None)
+    services: Annotated[
+        Literal["LoadBalancer", "None"] | None,
+        _about(
+            f"Default {default_of(Export, 'services')}. LoadBalancer: the addresses of all Services of that type;"
+            " needs config/rbac/services.yaml. A range of cluster IPs is for advertisedPrefixes."
+        ),
     ] = None
 
 
@@ -250,6 +270,7 @@ class GatewaySpec(_Part):
         Annotated[list[str], Meta(max_length=1000)] | None,
         _about("Our networks (CIDR) that every peer is told. Default: none, because no network is safe to guess."),
     ] = None
+    export: Annotated[ExportSpec | None, _about("Default: the pod CIDRs of all Nodes.")] = None
     import_policy: Annotated[ImportPolicy | None, _about("For every peer that has none of its own.")] = None
     dataplane: Annotated[
         Literal["auto", "kernel", "userspace"] | None,

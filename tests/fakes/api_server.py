@@ -19,11 +19,12 @@ from ncgd.resources.v1alpha1 import GROUP, VERSION
 from tests.fakes.objects import Json, Refused, Store
 
 _PATH = re.compile(
-    r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)/namespaces/(?P<ns>[^/]+)/(?P<plural>[^/]+)"
+    r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)(?:/namespaces/(?P<ns>[^/]+))?/(?P<plural>[^/]+)"
     r"(?:/(?P<name>[^/]+))?(?P<status>/status)?"
 )
 _CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
-_KINDS = {crd.plural(kind): kind for kind in crd.DEFINED} | {"secrets": "Secret", "events": "Event"}
+_CORE = {"secrets": "Secret", "events": "Event", "nodes": "Node", "services": "Service"}
+_KINDS = {crd.plural(kind): kind for kind in crd.DEFINED} | _CORE
 
 
 @dataclass
@@ -193,11 +194,11 @@ class ApiServer:
         match = _PATH.fullmatch(path)
         plural = match["plural"] if match else ""
         kind = _KINDS.get(plural)
-        is_there = kind in self.definitions if match and match["group"] == GROUP else kind in {"Secret", "Event"}
+        is_there = kind in self.definitions if match and match["group"] == GROUP else plural in _CORE
         if match is None or not is_there:
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         collection = f"{match['group'] or ''}/{match['version']}/{plural}"
-        return collection, match["ns"], unquote(match["name"] or ""), bool(match["status"])
+        return collection, match["ns"] or "", unquote(match["name"] or ""), bool(match["status"])
 
     def _definition(self, name: str) -> Json:
         for kind, definition in self.definitions.items():
@@ -217,7 +218,7 @@ class ApiServer:
         found = [
             item
             for (where, _), item in sorted(self.store.objects.get(collection, {}).items())
-            if where == namespace and _selected(item, query)
+            if namespace in {"", where} and _selected(item, query)
         ]
         begin, limit = int(query.get("continue", "0")), int(query.get("limit", "0")) or len(found)
         page, rest = found[begin : begin + limit], found[begin + limit :]
@@ -248,9 +249,8 @@ class ApiServer:
                         send("ERROR", error.status())
                         break
                     for change in changes:
-                        if change.object["metadata"]["namespace"] == namespace and _selected(
-                            change.object, request.query
-                        ):
+                        where = change.object["metadata"].get("namespace", "")
+                        if namespace in {"", where} and _selected(change.object, request.query):
                             send(change.kind, change.object)
                     version = self.store.version
                     await writer.drain()

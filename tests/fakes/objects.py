@@ -27,6 +27,10 @@ class Refused(Exception):
         }
 
 
+_KEPT = ("uid", "generation", "creationTimestamp", "namespace")
+"""What an update does not change in metadata, whatever it says."""
+
+
 @dataclass
 class Change:
     version: int
@@ -63,7 +67,7 @@ class Store:
             raise Refused(409, "AlreadyExists", f'{collection} "{name}" already exists')
         made.pop("status", None)
         metadata |= {
-            "namespace": namespace,
+            **({"namespace": namespace} if namespace else {}),
             "uid": f"uid-{next(self._uids)}",
             "generation": 1,
             "creationTimestamp": "2026-11-21T00:00:00Z",
@@ -77,7 +81,7 @@ class Store:
         if is_status:
             made["status"] = copy.deepcopy(new.get("status", {}))
         else:
-            kept = {name: old["metadata"][name] for name in ("uid", "generation", "creationTimestamp", "namespace")}
+            kept = {name: old["metadata"][name] for name in _KEPT if name in old["metadata"]}
             made = copy.deepcopy(new)
             made["metadata"] |= kept
             made.pop("status", None)
@@ -141,7 +145,7 @@ class Store:
         self.version += 1
         metadata = made["metadata"]
         metadata["resourceVersion"] = str(self.version)
-        self.objects.setdefault(collection, {})[metadata["namespace"], metadata["name"]] = made
+        self.objects.setdefault(collection, {})[metadata.get("namespace", ""), metadata["name"]] = made
         self._record(collection, kind, made)
         return made
 

@@ -31,6 +31,8 @@ DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def path_of(kind: str, namespace: str, name: str = "") -> str:
+    if kind == "Node":
+        return "/api/v1/nodes" + (f"/{name}" if name else "")
     base = f"/apis/{API_VERSION}" if kind in crd.DEFINED else "/api/v1"
     plural = crd.plural(kind) if kind in crd.DEFINED else f"{kind.lower()}s"
     return f"{base}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")

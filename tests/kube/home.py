@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ncgd.daemon.loop import wall_time
 from ncgd.decision.conditions import with_conditions
 from ncgd.decision.world import World
-from ncgd.model.event import IntentRead
+from ncgd.model.event import ClusterRangesRead, IntentRead
 from ncgd.model.report import Report
 from ncgd.model.secret import Vault
 from ncgd.model.spec import Intent
@@ -30,6 +30,7 @@ class Running:
     place: Place
     wall: Callable[[], str] = wall_time
     intents: list[Intent] = field(default_factory=list)
+    ranges: list[ClusterRangesRead] = field(default_factory=list)
     site: Site | None = None
 
     async def __aenter__(self) -> "Running":
@@ -68,11 +69,17 @@ class Running:
     def comes_up(self) -> Site:
         """A site that brings the intent to life."""
         self.site = healthy_site(self.intent)
+        for event in self.ranges:
+            self.site.tell(event)
+        self.site.settle()
         self.shows(self.site)
         return self.site
 
-    def _post(self, event: IntentRead) -> None:
-        self.intents.append(event.intent)
+    def _post(self, event: IntentRead | ClusterRangesRead) -> None:
+        if isinstance(event, ClusterRangesRead):
+            self.ranges.append(event)
+        else:
+            self.intents.append(event.intent)
         if self.site is not None:
             self.site.tell(event)
             self.shows(self.site)

@@ -45,7 +45,7 @@ def test_status_arrives_and_a_new_ncgd_goes_on(places: Places, tmp_path: Path) -
             await until(is_reported)
             status = await gateway()
             assert status["dataplane"]["mode"] == "none"
-            (ready, accepted) = status["conditions"]
+            (ready, accepted, _) = status["conditions"]
             assert "CAP_NET_ADMIN" in ready["message"]
             assert accepted["status"] == "True"
         async with ncgd(tmp_path / "run", *arguments):

@@ -43,10 +43,10 @@ def uses(request: Request) -> Iterator[Grant]:
     """What a request needs, as an API server works it out."""
     parts = request.path.strip("/").split("/")
     group = parts[1] if parts[0] == "apis" else ""
-    if "namespaces" not in parts:
+    if "customresourcedefinitions" in parts:
         yield ("get", group, parts[-2], parts[-1])
         return
-    rest = parts[parts.index("namespaces") + 2 :]
+    rest = parts[parts.index("namespaces") + 2 :] if "namespaces" in parts else parts[-1:]
     resource = f"{rest[0]}/status" if rest[-1] == "status" else rest[0]
     name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
     if request.method == "PATCH":
@@ -76,6 +76,9 @@ async def live(place: Place, kubeconfig: Path) -> None:
             return any(each["reason"] == "TunnelDown" for each in await place.list("Event"))
 
         await until(is_event)
+        await place.edit("NetworkConnectivityGateway", "default", "spec", {"export": {"services": "LoadBalancer"}})
+        await until(lambda: it.ranges[-1].ranges is None and it.intent.generations[it.intent.gateway.ref] == 2)
+        await until(lambda: it.ranges[-1].ranges is not None)
         await until(lambda: not it.intent.findings)
 
 
@@ -118,7 +121,8 @@ async def refused(place: Place, kubeconfig: Path) -> None:
         cluster.get(secrets, fieldSelector="metadata.name=not-ours"),
         cluster.get(f"{secrets}/not-ours"),
         cluster.get(path_of("OverlayVPNTunnel", "default")),
-        cluster.get("/api/v1/nodes"),
+        cluster.get("/api/v1/pods"),
+        cluster.get("/api/v1/nodes/some-node"),
         cluster.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
         cluster.apply(tunnel, {**body, "spec": {"mtu": 1300}}),
     ]
@@ -134,7 +138,7 @@ async def refused(place: Place, kubeconfig: Path) -> None:
 
 def moved(item: Json, namespace: str) -> tuple[str, Json]:
     """A manifest of config/rbac in a test's namespace, and the path to create it at."""
-    text = json.dumps(item).replace("kube-system", namespace).replace('"ncgd-definitions"', f'"{namespace}"')
+    text = json.dumps(item).replace("kube-system", namespace).replace('"ncgd-', f'"{namespace}-')
     made: Json = json.loads(text)
     plural = f"{made['kind'].lower()}s"
     if made["kind"] == "ServiceAccount":

@@ -58,6 +58,25 @@ def secret_problem(error: DriverError, ref: ObjectRef, url: str, *, is_known: bo
     )
 
 
+def range_problem(error: DriverError, what: str, url: str, *, is_known: bool) -> Finding:
+    """Why Nodes or Services, whose ranges are advertised, cannot be read."""
+    stays = "; what was read stays" if is_known else ", so their ranges are not advertised"
+    if isinstance(error, ApiRejected) and error.code in {401, 403}:
+        return Finding(
+            reason=f"{what}Forbidden",
+            where=what,
+            message=f"{error}{stays}",
+            hint=f"kubectl apply -f config/rbac/{what.lower()}.yaml, or set spec.export of the gateway accordingly",
+        )
+    return Finding(
+        reason="ApiUnreachable",
+        where=url,
+        message=f"{error}{stays}",
+        hint="ncgd goes on trying; tunnels, sessions and routes do not depend on it",
+        is_error=not is_known,
+    )
+
+
 def definition_problem(kind: str, lacking: list[str]) -> Finding:
     """The cluster's definition of a kind is older than this ncgd."""
     more = f" and {len(lacking) - NOT_LISTED} more" if len(lacking) > NOT_LISTED else ""

@@ -3,22 +3,37 @@
 import asyncio
 from collections.abc import Callable
 
+from ncgd.model.event import ClusterRangesRead, IntentRead
 from ncgd.model.secret import Vault
+from ncgd.model.spec import ServiceExport
 from ncgd.sources.kubernetes.client import Cluster
+from ncgd.sources.kubernetes.ranges import ClusterRanges
 from ncgd.sources.kubernetes.source import KubernetesSource
 from ncgd.sources.kubernetes.status import Seen, StatusWriter
-from ncgd.sources.port import Post
 
 
 class KubernetesHome:
     """Reads the objects of one namespace, and writes what has become of them."""
 
     def __init__(
-        self, cluster: Cluster, namespace: str, vault: Vault, post: Post, *, node: str, wall: Callable[[], str]
+        self,
+        cluster: Cluster,
+        namespace: str,
+        vault: Vault,
+        post: Callable[[IntentRead | ClusterRangesRead], None],
+        *,
+        node: str,
+        wall: Callable[[], str],
     ) -> None:
         """``node`` signs the status; ``wall`` is the time as RFC 3339."""
         self._cluster = cluster
-        self._source = KubernetesSource(cluster, namespace, vault, post)
+
+        def announce(event: IntentRead) -> None:
+            self._ranges.want_services(wanted=event.intent.gateway.export.services == ServiceExport.LOAD_BALANCER)
+            post(event)
+
+        self._source = KubernetesSource(cluster, namespace, vault, announce)
+        self._ranges = ClusterRanges(cluster, post, self._source.note)
         self._writer = StatusWriter(cluster, self._source, node, wall)
 
     def observe(self, seen: Seen) -> None:
@@ -29,6 +44,7 @@ class KubernetesHome:
         """Read and write until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._ranges.run(), name="ranges")
                 group.create_task(self._source.run(), name="source")
                 group.create_task(self._writer.run(), name="status")
         finally:

@@ -30,9 +30,19 @@ class Reflector:
     """The objects of one collection by namespace and name. ``repr`` shows none of them: they may be Secrets."""
 
     def __init__(
-        self, cluster: Cluster, path: str, keep: Callable[[Json], Json], changed: Callable[[], None], **selector: str
+        self,
+        cluster: Cluster,
+        path: str,
+        keep: Callable[[Json], Json],
+        changed: Callable[[], None],
+        *,
+        page: str = PAGE,
+        **selector: str,
     ) -> None:
-        """``keep`` reduces an object to what matters; ``changed`` is called whenever something visible here is new."""
+        """``keep`` reduces an object to what matters; ``changed`` is called whenever something visible here is new.
+
+        ``page``: how many objects are listed at a time.
+        """
         self.objects: dict[tuple[str, str], Json] = {}
         self.problem: DriverError | None = None
         """Why the server cannot be followed now."""
@@ -42,6 +52,7 @@ class Reflector:
         self._path = path
         self._keep = keep
         self._changed = changed
+        self._page = page
         self._selector = selector
         self._version: str | None = None
         self._listed_at = 0.0
@@ -83,7 +94,7 @@ class Reflector:
 
     async def _list(self) -> None:
         found: dict[tuple[str, str], Json] = {}
-        query = {**self._selector, "limit": PAGE}
+        query = {**self._selector, "limit": self._page}
         while True:
             page = await self._cluster.get(self._path, **query)
             for item in page.get("items") or ():

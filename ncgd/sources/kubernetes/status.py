@@ -185,7 +185,7 @@ class StatusWriter:
             case RefusedReport():
                 return refused_status(item, now)
             case Report():
-                return gateway_status(item, now, self._started)
+                return gateway_status(item, now, self._started, listed=LISTED_PREFIXES)
 
     def _dated(self, ref: ObjectRef, condition: Condition) -> Condition:
         """What an earlier ncgd found and we find too has not changed since then."""
@@ -229,7 +229,7 @@ def _key(item: Item) -> tuple[Any, ...]:
             counts = (item.received, item.accepted, tuple(item.refused.items()), item.advertised)
             return item.status, item.generation, told, counts
         case Report():
-            return item.health, item.node, item.gateway_generation, item.dataplane_mode, told
+            return item.health, item.node, item.gateway_generation, item.dataplane_mode, item.exports, told
         case RefusedReport():
             return item.generation, told
 

@@ -1,0 +1,29 @@
+"""How events and time change what is known of the cluster's own ranges."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+
+from ncgd.decision.own_ranges import with_ranges, with_time
+from ncgd.decision.world import World
+from ncgd.model.event import ClusterRangesRead
+from ncgd.model.prefix import Prefix
+
+
+def fold_ranges(world: World, event: ClusterRangesRead) -> World:
+    """The World after a reading of the cluster's ranges."""
+    if event.ranges is None:
+        return replace(world, own=replace(world.own, is_awaited=True))
+    own = with_ranges(world.own, event.ranges, event.bare_nodes, _in_use(world), world.now)
+    return replace(world, own=own)
+
+
+def pass_time(world: World) -> World:
+    """The World as time passes."""
+    return replace(world, own=with_time(world.own, _in_use(world), world.now))
+
+
+def _in_use(world: World) -> Iterator[Prefix]:
+    """Learned prefixes that somebody may rely on: those with a route, those accepted, and those still protected."""
+    protection = world.protection
+    return chain(world.routes.installed, world.rib.best, protection.learned, protection.memory)
