@@ -138,7 +138,7 @@ async def refused(place: Place, kubeconfig: Path) -> None:
 
 def moved(item: Json, namespace: str) -> tuple[str, Json]:
     """A manifest of config/rbac in a test's namespace, and the path to create it at."""
-    text = json.dumps(item).replace("kube-system", namespace).replace('"ncgd-', f'"{namespace}-')
+    text = json.dumps(item).replace('"ncgd-', f'"{namespace}-').replace("kube-system", namespace)
     made: Json = json.loads(text)
     plural = f"{made['kind'].lower()}s"
     if made["kind"] == "ServiceAccount":
