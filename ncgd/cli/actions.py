@@ -4,6 +4,10 @@ import click
 
 ACTIONS = {
     "--verify": "verify",
+    "--install": "install",
+    "--uninstall": "uninstall",
+    "-e": "enable",
+    "--enable-ncg-on-existing-cluster": "enable",
 }
 """Flag to command."""
 

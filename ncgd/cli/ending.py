@@ -6,13 +6,19 @@ from typing import NoReturn
 
 import click
 
-from ncgd.errors import NcgdError, UserError
+from ncgd.errors import NcgdError, Rejected, TimedOut, UserError
 
 EXIT_NO = 1
 """The answer is no, or the gateway is not Healthy."""
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 """Nobody answers: no ncgd, or no API server."""
+
+_HINTS = {
+    401: "; the credentials in the kubeconfig are not accepted (expired?)",
+    403: "; use a kubeconfig that may, such as cluster-admin's",
+}
+"""To an API server's answer (HTTP status code)."""
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -28,5 +34,9 @@ def told() -> Iterator[None]:
         yield
     except UserError as error:
         stop(str(error), EXIT_USAGE)
+    except Rejected as error:
+        stop(f"{error}{_HINTS.get(getattr(error, 'code', 0), '')}", EXIT_NO)
+    except TimedOut as error:
+        stop(str(error), EXIT_NO)
     except NcgdError as error:
         stop(str(error), EXIT_UNREACHABLE)

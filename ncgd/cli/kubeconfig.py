@@ -18,13 +18,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 _TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
-def cluster_options(command: F) -> F:
-    """``--kubeconfig`` and ``--namespace``."""
+def kubeconfig_option(command: F) -> F:
+    """``--kubeconfig``."""
     path = click.Path(path_type=Path, dir_okay=False)
     text = "API server and credentials (or KUBECONFIG; else ~/.kube/config)."
-    command = click.option("--kubeconfig", type=path, metavar="FILE", help=text)(command)
+    return click.option("--kubeconfig", type=path, metavar="FILE", help=text)(command)
+
+
+def cluster_options(command: F) -> F:
+    """``--kubeconfig`` and ``--namespace``."""
     text = "Where ncgd and its resources are."
-    return click.option("-n", "--namespace", default=DEFAULT_NAMESPACE, show_default=True, help=text)(command)
+    command = click.option("-n", "--namespace", default=DEFAULT_NAMESPACE, show_default=True, help=text)(command)
+    return kubeconfig_option(command)
 
 
 def find(given: Path | None) -> Path | None:

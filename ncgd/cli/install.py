@@ -1,0 +1,65 @@
+"""``ncgctl install``."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from ncgd import __version__
+from ncgd.cli.ending import told
+from ncgd.cli.kubeconfig import cluster_options, connected
+from ncgd.decision.preflight.cluster import GATEWAY_LABEL
+
+_NEXT = """
+ncgd {version} is installed. Next:
+
+  printf %s "$KEY" | kubectl create secret generic ike-key -n {namespace} --from-file=psk=/dev/stdin
+  kubectl apply -f TUNNELS.yaml -f PEERS.yaml
+  kubectl get overlayvpntunnels,overlaybgppeers,networkconnectivitygateways -n {namespace}
+  ncgctl verify
+
+ncgd may read the Secrets that tunnels named when it was installed, and ike-key; for others, ncgctl install again."""
+
+
+@click.command(short_help="Install ncgd in a cluster, or upgrade it.")
+@cluster_options
+@click.option("--image", metavar="IMAGE", help="Image of the pods [default: the manifest's].")
+@click.option(
+    "--gateway-node",
+    "nodes",
+    metavar="NODE",
+    multiple=True,
+    help="Node that may hold the gateway; repeat for failover.",
+)
+@click.option("--timeout", "seconds", type=float, default=300, show_default=True, help="Seconds for the pods to start.")
+@click.option("--downgrade", is_flag=True, help="Replace newer definitions, although that takes fields from objects.")
+def install(
+    *,
+    kubeconfig: Path | None,
+    namespace: str,
+    image: str | None,
+    nodes: tuple[str, ...],
+    seconds: float,
+    downgrade: bool,
+) -> None:
+    """Install ncgd in a cluster, or upgrade it: definitions, rights, DaemonSet, NetworkConnectivityGateway/default.
+
+    Safe to repeat. Tunnels, peers, Secrets and an existing gateway are never touched, and an upgrade replaces the
+    pods node by node: tunnels stay up.
+    """
+    with told():
+        cluster = connected(kubeconfig)
+        from ncgd.cli.installation import Installation  # noqa: PLC0415 - an appliance does without these packages
+
+        async def run() -> list[str]:
+            installation = Installation(cluster, namespace, click.echo)
+            try:
+                await installation.install(image, nodes, seconds, may_downgrade=downgrade)
+                return await installation.candidates()
+            finally:
+                await cluster.close()
+
+        candidates = asyncio.run(run())
+    click.echo(_NEXT.format(version=__version__, namespace=namespace))
+    if not candidates:
+        click.echo(f"\nNo node may hold the gateway yet: kubectl label node NODE {GATEWAY_LABEL}= (two, for failover)")

@@ -1,0 +1,73 @@
+"""The manifests of ``config/``, as an installation needs them; they travel in the package."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Json = dict[str, Any]
+
+FOLDER = Path(__file__).parents[1] / "config"
+CEL_MINOR = 25
+"""CEL rules in definitions are on by default from Kubernetes 1.25 (KEP-2876)."""
+DAEMON_SET, KEYS = "DaemonSet", "ncgd-keys"
+NAMESPACE = "kube-system"
+"""That of the manifests as they are written."""
+
+_APIS = {
+    "ClusterRole": "apis/rbac.authorization.k8s.io/v1",
+    "ClusterRoleBinding": "apis/rbac.authorization.k8s.io/v1",
+    "CustomResourceDefinition": "apis/apiextensions.k8s.io/v1",
+    "PriorityClass": "apis/scheduling.k8s.io/v1",
+}
+"""Kinds without a namespace, and where they are."""
+
+
+def manifests(namespace: str, minor: int) -> list[Json]:
+    """Everything of the kustomization, in its order, for a namespace and a Kubernetes of 1.``minor``."""
+    listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
+    found: list[Json] = []
+    for name in listed:
+        path = FOLDER / (name.replace("crd/", "crd-cel/", 1) if minor >= CEL_MINOR else name)
+        found.extend(item for item in yaml.safe_load_all(path.read_text()) if item)
+    return [_moved(item, namespace) for item in found]
+
+
+def with_image(daemon_set: Json, image: str | None) -> Json:
+    """The DaemonSet with another image in every container; None keeps its own."""
+    if image is not None:
+        spec = daemon_set["spec"]["template"]["spec"]
+        spec["containers"] = [{**each, "image": image} for each in spec["containers"]]
+    return daemon_set
+
+
+def with_keys(role: Json, names: Iterable[str]) -> Json:
+    """The Role of keys, for these Secrets beside those that it lists."""
+    (rule,) = role["rules"]
+    rule["resourceNames"] = sorted({*rule["resourceNames"], *names})
+    return role
+
+
+def path_of(item: Json) -> str:
+    """Where an API server has an object."""
+    return f"{collection_of(item)}/{item['metadata']['name']}"
+
+
+def collection_of(item: Json) -> str:
+    """Where an API server has all objects of its kind (and namespace)."""
+    plural = f"{item['kind'].lower()}s".replace("classs", "classes")
+    if item["kind"] in _APIS:
+        return f"/{_APIS[item['kind']]}/{plural}"
+    version = item["apiVersion"]
+    root = f"apis/{version}" if "/" in version else f"api/{version}"
+    return f"/{root}/namespaces/{item['metadata']['namespace']}/{plural}"
+
+
+def _moved(item: Json, namespace: str) -> Json:
+    if "namespace" in item["metadata"]:
+        item["metadata"]["namespace"] = namespace
+    for subject in item.get("subjects") or ():
+        if subject.get("namespace") == NAMESPACE:
+            subject["namespace"] = namespace
+    return item
