@@ -40,6 +40,8 @@ class Installation:
         items = manifests(self._namespace, minor)
         if not may_downgrade:
             await self._refuse_newer()
+        for name in nodes:
+            await self._label(name)
         definitions = [item for item in items if item["kind"] == "CustomResourceDefinition"]
         for item in definitions:
             await self._apply(item)
@@ -47,11 +49,10 @@ class Installation:
         self._say(f"{len(definitions)} definitions are in force")
         rights = [item for item in items if item["kind"] not in {"CustomResourceDefinition", DAEMON_SET}]
         for item in rights:
-            await self._apply(await self._with_known_keys(item) if item["metadata"]["name"] == KEYS else item)
+            is_keys = (item["kind"], item["metadata"]["name"]) == ("Role", KEYS)
+            await self._apply(await self._with_known_keys(item) if is_keys else item)
         self._say("rights are granted")
         await self._create_gateway()
-        for name in nodes:
-            await self._label(name)
         for item in items:
             if item["kind"] == DAEMON_SET:
                 await self._apply(with_image(item, image))

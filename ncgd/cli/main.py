@@ -11,19 +11,24 @@ import yaml
 from ncgd import __version__
 from ncgd.cli import client, screen
 from ncgd.cli.actions import Actions
+from ncgd.cli.enable import enable
 from ncgd.cli.ending import EXIT_NO, stop, told
+from ncgd.cli.install import install
 from ncgd.cli.table import duration, lay_out
-from ncgd.cli.verify import verify
+from ncgd.cli.uninstall import uninstall
+from ncgd.cli.verify import node_facts, verify
 from ncgd.errors import Rejected
 
 _HELP = """Install a Network Connectivity Gateway, look at it, and ask it why things are as they are.
 
 \b
-before and after installing
+a cluster's gateway
+  ncgctl install                      install ncgd in the cluster, or upgrade it
   ncgctl verify                       is everything there that a gateway needs? what to do if not
+  ncgctl uninstall                    remove it, from the nodes too
 
 \b
-on a gateway's node
+on a node, or a gateway of its own
   ncgctl status                       one screen: what works, what does not, what to do
   ncgctl get overlaybgppeer -o yaml   an object with its status, as kubectl would show it
   ncgctl explain 10.128.0.0/20        why a prefix is routed the way it is
@@ -147,4 +152,5 @@ def _get(path: Path, resource: str, **query: str) -> Any:
             stop(str(error), EXIT_NO)
 
 
-main.add_command(verify)
+for command in (install, verify, enable, uninstall, node_facts):
+    main.add_command(command)

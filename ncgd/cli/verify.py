@@ -7,16 +7,22 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
-from ncgd.cli import kubeconfig
 from ncgd.cli.ending import EXIT_NO, told
 from ncgd.cli.facts import folder, machine
+from ncgd.cli.kubeconfig import cluster_options, connected, is_there
 from ncgd.decision.preflight.checks import all_checks
-from ncgd.decision.preflight.facts import NodeFacts
+from ncgd.decision.preflight.facts import Wanted
 from ncgd.decision.preflight.verdict import Check, Verdict, worst
+
+if TYPE_CHECKING:
+    from ncgd.sources.kubernetes.client import Cluster
 
 RESOURCES = Path("/etc/ncgd/resources")
 WIDTH = 120
@@ -25,16 +31,20 @@ _WORDS = {Verdict.OK: "ok", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL"}
 _WIDEST_PLACE = 28
 
 
-@click.command()
-@kubeconfig.cluster_options
+@click.command(short_help="Check what a gateway needs, and say what to do.")
+@cluster_options
 @click.option(
     "--resources",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
     help=f"Check this machine and a folder of manifests, not a cluster [without a cluster: {RESOURCES}].",
 )
+@click.option("--no-nodes", is_flag=True, help="Start no pods; nothing is known of the nodes then.")
+@click.option("--image", metavar="IMAGE", help="Image that looks at the nodes [default: the DaemonSet's].")
 @click.option("-o", "--output", type=click.Choice(["screen", "json"]), default="screen", show_default=True)
-def verify(kubeconfig: Path | None, namespace: str, resources: Path | None, output: str) -> None:
+def verify(
+    *, kubeconfig: Path | None, namespace: str, resources: Path | None, no_nodes: bool, image: str | None, output: str
+) -> None:
     """Check what a gateway needs, before or after it is installed, and say what to do.
 
     \b
@@ -42,10 +52,14 @@ def verify(kubeconfig: Path | None, namespace: str, resources: Path | None, outp
     nodes      kernel, ESP, nft, forwarding, rp_filter, UDP 500 and 4500, whether the peers answer there
     resources  whatever ncgd would refuse or warn of, the shape of the keys, link-local addresses
 
-    Nothing is changed. Exits 1 when a check fails; warnings alone exit 0.
+    Nothing is changed; on each node of a cluster a pod of ncgd's image looks for some seconds. Without a cluster this
+    machine is checked. Exits 1 when a check fails; warnings alone exit 0.
     """
     with told():
-        checks = asyncio.run(_checks(kubeconfig, namespace, resources))
+        if resources is not None or not is_there(kubeconfig):
+            checks = asyncio.run(_host(resources or RESOURCES))
+        else:
+            checks = asyncio.run(_cluster(connected(kubeconfig), namespace, image, looks=not no_nodes))
     verdict = worst(checks)
     if output == "json":
         click.echo(json.dumps({"verdict": verdict, "checks": [asdict(check) for check in checks]}, indent=2))
@@ -55,20 +69,37 @@ def verify(kubeconfig: Path | None, namespace: str, resources: Path | None, outp
         raise SystemExit(EXIT_NO)
 
 
-async def _checks(given: Path | None, namespace: str, resources: Path | None) -> list[Check]:
-    if resources is not None or not kubeconfig.is_there(given):
-        wanted = folder.read(resources or RESOURCES)
-        peers = [str(tunnel.remote_address) for tunnel in wanted.intent.tunnels.values()]
-        return list(all_checks(None, [await machine.read(socket.gethostname(), peers)], wanted))
-    cluster = kubeconfig.connected(given)
-    from ncgd.cli.facts.kube import Facts  # noqa: PLC0415 - an appliance does without these packages
+@click.command("node-facts", hidden=True)
+@click.argument("name")
+@click.argument("peers", nargs=-1)
+def node_facts(*, name: str, peers: tuple[str, ...]) -> None:
+    """Print what verify asks of one node, as JSON; it runs there in a pod."""
+    with told():
+        click.echo(msgspec.json.encode(asyncio.run(machine.read(name, peers))))
+
+
+async def _host(resources: Path) -> list[Check]:
+    wanted = folder.read(resources)
+    return list(all_checks(None, [await machine.read(socket.gethostname(), _peers(wanted))], wanted))
+
+
+async def _cluster(cluster: "Cluster", namespace: str, image: str | None, *, looks: bool) -> list[Check]:
+    from ncgd.cli.facts import nodes  # noqa: PLC0415 - an appliance does without these packages
+    from ncgd.cli.facts.kube import Facts  # noqa: PLC0415
 
     try:
         facts, wanted = await Facts(cluster, namespace).read()
+        seen = nodes.Seen()
+        if looks:
+            progress = partial(click.echo, err=True)
+            seen = await nodes.look(cluster, namespace, facts.nodes, _peers(wanted), image=image, say=progress)
     finally:
         await cluster.close()
-    nodes: list[NodeFacts] = []
-    return list(all_checks(facts, nodes, wanted))
+    return list(all_checks(facts, seen.facts, wanted, seen.unseen))
+
+
+def _peers(wanted: Wanted) -> list[str]:
+    return sorted(str(tunnel.remote_address) for tunnel in wanted.intent.tunnels.values())
 
 
 def render(checks: Sequence[Check], *, colour: bool = False) -> str:

@@ -6,9 +6,9 @@ import signal
 import sys
 
 from ncgd import __version__
-from ncgd.daemon import log, settings, wiring
+from ncgd.daemon import cleaning, log, settings, wiring
 from ncgd.daemon.settings import Settings
-from ncgd.errors import UserError
+from ncgd.errors import DriverError, UserError
 
 EXIT_BUG = 70
 """EX_SOFTWARE (sysexits.h): ncgd itself is at fault; be restarted."""
@@ -22,6 +22,8 @@ def main(argv: list[str] | None = None) -> int:
     given = settings.parse(argv)
     log.configure(given.log_format, given.log_level)
     logger = logging.getLogger("ncgd")
+    if given.is_cleaning:
+        return _clean(given)
     origin = given.resources if given.source == "files" else f"namespace {given.namespace} of the Kubernetes API"
     logger.info("ncgd %s starts, resources in %s", __version__, origin, extra={"event": "start"})
     try:
@@ -33,6 +35,23 @@ def main(argv: list[str] | None = None) -> int:
         logger.exception("a bug in ncgd; tunnels, sessions and routes stay as they are", extra={"event": "bug"})
         return EXIT_BUG
     logger.info("ended; tunnels, sessions and routes stay as they are", extra={"event": "stop"})
+    return 0
+
+
+def _clean(given: Settings) -> int:
+    async def tell() -> None:
+        async for removed in cleaning.clean(given.run_dir, given.state_dir):
+            sys.stdout.write(f"removed {removed}\n")
+
+    try:
+        asyncio.run(tell())
+    except UserError as error:
+        sys.stderr.write(f"ncgd: {error}\n")
+        return 2
+    except (OSError, DriverError) as error:
+        sys.stderr.write(f"ncgd: not clean: {error}\n")
+        return 1
+    sys.stdout.write("nothing of ncgd is left here\n")
     return 0
 
 

@@ -18,7 +18,7 @@ sessions up, and installs what it learns in the kernel. An edit is live in under
 
 Killing or restarting ncgd stops no tunnel and no session: the next ncgd finds them.
 
-exit status: 0 ended by a signal, 2 wrong settings, 70 a bug in ncgd
+exit status: 0 ended by a signal or clean, 1 not clean, 2 wrong settings, 70 a bug in ncgd
 """
 
 
@@ -37,6 +37,8 @@ class Settings:
     socket: Path
     node: str
     is_supervisor: bool
+    is_cleaning: bool
+    """Take everything of ncgd off this machine, and end."""
     vici_socket: Path
     bridge_socket: Path
     exabgp_config: Path
@@ -110,6 +112,11 @@ def parse(argv: list[str] | None = None) -> Settings:
     )
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="end what ncgd has started, take its links, routes, tables and state off this machine, and end",
+    )
     parser.add_argument("--version", action="version", version=f"ncgd {__version__}")
     given = parser.parse_args(argv)
     run_dir: Path = given.run_dir.absolute()
@@ -123,6 +130,7 @@ def parse(argv: list[str] | None = None) -> Settings:
         socket=given.socket or run_dir / "ncgd.sock",
         node=given.node,
         is_supervisor=given.supervise,
+        is_cleaning=given.clean,
         vici_socket=given.vici_socket,
         bridge_socket=bridge_socket(run_dir),
         exabgp_config=exabgp_config(run_dir),

@@ -82,10 +82,14 @@ class Supervisor:
 
     async def run(self) -> None:
         """Tell what an earlier ncgd left running, then supervise until cancelled; the programs live on."""
-        names = (path.name.removesuffix(_RECORD) for path in self._run_dir.glob(f"*{_RECORD}"))
-        self._post(ProcessesRead(names=frozenset(name for name in names if self._recorded(name))))
+        self._post(ProcessesRead(names=self.recorded()))
         async with self._group:
             await asyncio.Event().wait()
+
+    def recorded(self) -> frozenset[str]:
+        """The programs that run now because an ncgd has started them."""
+        names = (path.name.removesuffix(_RECORD) for path in self._run_dir.glob(f"*{_RECORD}"))
+        return frozenset(name for name in names if self._recorded(name))
 
     async def write(self, delta: Delta[object, object]) -> Outcome[object]:
         """Start or stop supervising; returns at once, how it goes is told by ProcessChanged."""

@@ -10,8 +10,13 @@ from ncgd.decision.preflight.ranges import link_local_checks, range_checks
 from ncgd.decision.preflight.verdict import Check, fail, ok, warn
 
 
-def all_checks(cluster: ClusterFacts | None, nodes: Iterable[NodeFacts], wanted: Wanted) -> Iterator[Check]:
-    """Cluster, nodes, resources. Without a cluster (None) every node is a gateway."""
+def all_checks(
+    cluster: ClusterFacts | None, nodes: Iterable[NodeFacts], wanted: Wanted, unseen: Iterable[tuple[str, str]] = ()
+) -> Iterator[Check]:
+    """Cluster, nodes, resources. Without a cluster (None) every node is a gateway.
+
+    ``unseen``: nodes that could not be looked at, and why.
+    """
     nodes = list(nodes)
     if cluster is not None:
         yield from cluster_checks(cluster, wanted)
@@ -21,6 +26,9 @@ def all_checks(cluster: ClusterFacts | None, nodes: Iterable[NodeFacts], wanted:
     )
     for node in nodes:
         yield from node_checks(node, wanted.intent, is_gateway=node.name in candidates)
+    for name, why in unseen:
+        todo = "push the image where nodes find it, or name it with --image; --no-nodes leaves nodes alone"
+        yield warn("node", name, f"could not be looked at: {why}", todo)
     yield from _resources(wanted)
     yield from key_checks(wanted)
     yield from link_local_checks(wanted.intent, nodes, cluster)

@@ -1,0 +1,131 @@
+"""Uninstall: pods, what they left on the nodes, rights, definitions; in that order, and safe to repeat."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ncgd.cli import node_pods
+from ncgd.cli.manifests import DAEMON_SET, manifests, path_of, with_image
+from ncgd.cli.patience import Say, if_there, patiently, until
+from ncgd.decision.preflight.cluster import GATEWAY_LABEL
+from ncgd.errors import Rejected
+from ncgd.resources import crd, route_slice
+from ncgd.resources.v1alpha1 import API_VERSION, KINDS
+from ncgd.sources.kubernetes.client import Cluster
+
+Json = dict[str, Any]
+
+LABEL = "app.kubernetes.io/name=ncgd"
+CLEAN = ("ncgd", "--clean")
+GONE_SECONDS = 60.0
+"""How long definitions may take to go with all their objects."""
+
+
+class Removal:
+    """One cluster and namespace."""
+
+    def __init__(self, cluster: Cluster, namespace: str, say: Say) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._say = say
+        self._items = manifests(namespace, 0)
+
+    async def what_goes(self) -> dict[str, list[str]]:
+        """Names of the objects that go with the definitions, by kind."""
+        found = {}
+        for kind in KINDS:
+            listed = await if_there(lambda kind=kind: self._cluster.get(self._collection(kind)))  # type: ignore[misc]
+            found[kind] = [item["metadata"]["name"] for item in (listed or {}).get("items", ())]
+        return found
+
+    async def remove(self, image: str | None, seconds: float, *, keeps_resources: bool) -> None:
+        """Everything; with ``keeps_resources`` definitions, tunnels, peers, gateway and labels stay.
+
+        Secrets stay in any case. Raises DriverError; Rejected at the end when nodes are left that are not clean.
+        """
+        daemon_set = await self._stop(image, seconds)
+        dirty = await self._clean_nodes(daemon_set, seconds)
+        gateways = {*(await self.what_goes())["NetworkConnectivityGateway"], "default"}
+        for name in gateways:
+            lease = f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/ncgd-{name}"
+            await self._delete(lease)
+        await self._delete(self._collection(route_slice.KIND))
+        for item in reversed(self._items):
+            if item["kind"] not in {DAEMON_SET, "CustomResourceDefinition"}:
+                await self._delete(path_of(item))
+        self._say("rights are gone")
+        if not keeps_resources:
+            await self._remove_definitions()
+            await self._unlabel()
+        if dirty:
+            told = "; ".join(f"{node}: {why}" for node, why in dirty.items())
+            raise Rejected(f"not everything is gone from every node ({told}); uninstall again when these are back")
+
+    async def _stop(self, image: str | None, seconds: float) -> Json:
+        """The DaemonSet as it was, or as it would be installed."""
+        (packaged,) = (item for item in self._items if item["kind"] == DAEMON_SET)
+        there = await if_there(lambda: self._cluster.get(path_of(packaged)))
+        if there is not None:
+            await self._delete(path_of(packaged))
+        await until(self._running, seconds, self._say)
+        self._say("DaemonSet ncgd is gone")
+        return with_image(there or packaged, image)
+
+    async def _running(self) -> str:
+        ready = {name for name, is_ready in (await self._nodes()).items() if is_ready}
+        path = f"/api/v1/namespaces/{self._namespace}/pods"
+        listed = await patiently(lambda: self._cluster.get(path, labelSelector=LABEL))
+        left = [pod["spec"].get("nodeName", "") for pod in listed["items"]]
+        left = [node for node in left if node in ready]
+        return f"{len(left)} pods of ncgd are ending" if left else ""
+
+    async def _clean_nodes(self, daemon_set: Json, seconds: float) -> dict[str, str]:
+        """Nodes that are not clean, and why."""
+        nodes = await self._nodes()
+        ready = dict.fromkeys((name for name, is_ready in nodes.items() if is_ready), CLEAN)
+        dirty = {name: "the node is not ready" for name in nodes if name not in ready}
+        results = await node_pods.run(self._cluster, daemon_set, ready, "clean", seconds=seconds, say=self._say)
+        for node, ended in results.items():
+            if ended.is_done:
+                removed = [line.removeprefix("removed ") for line in ended.text.splitlines() if "removed" in line]
+                self._say(f"{node}: {'; '.join(removed) or 'nothing was left'}")
+            else:
+                dirty[node] = ended.text
+        return dirty
+
+    async def _nodes(self) -> dict[str, bool]:
+        """Whether each Linux node is ready."""
+        listed = await patiently(lambda: self._cluster.get("/api/v1/nodes"))
+        return {
+            item["metadata"]["name"]: any(
+                each["type"] == "Ready" and each["status"] == "True"
+                for each in (item.get("status") or {}).get("conditions") or ()
+            )
+            for item in listed["items"]
+            if (item["metadata"].get("labels") or {}).get("kubernetes.io/os", "linux") == "linux"
+        }
+
+    async def _remove_definitions(self) -> None:
+        paths = [path_of(item) for item in self._items if item["kind"] == "CustomResourceDefinition"]
+        for path in paths:
+            await self._delete(path)
+        await until(lambda: self._still_there(paths), GONE_SECONDS, self._say)
+        self._say("definitions are gone, with all their objects")
+
+    async def _still_there(self, paths: Sequence[str]) -> str:
+        for path in paths:
+            if await if_there(lambda path=path: self._cluster.get(path)) is not None:  # type: ignore[misc]
+                return f"definition {path.rpartition('/')[2]} is going, with its objects"
+        return ""
+
+    async def _unlabel(self) -> None:
+        listed = await patiently(lambda: self._cluster.get("/api/v1/nodes", labelSelector=GATEWAY_LABEL))
+        for item in listed["items"]:
+            path, body = f"/api/v1/nodes/{item['metadata']['name']}", {"metadata": {"labels": {GATEWAY_LABEL: None}}}
+            await if_there(lambda path=path, body=body: self._cluster.merge(path, body))  # type: ignore[misc]
+
+    async def _delete(self, path: str) -> None:
+        """With what belongs to it; what is gone already is fine."""
+        await if_there(lambda: self._cluster.delete(path, propagationPolicy="Background"))
+
+    def _collection(self, kind: str) -> str:
+        return f"/apis/{API_VERSION}/namespaces/{self._namespace}/{crd.plural(kind)}"

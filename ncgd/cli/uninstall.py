@@ -1,0 +1,45 @@
+"""``ncgctl uninstall``."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from ncgd.cli.ending import EXIT_NO, stop, told
+from ncgd.cli.kubeconfig import cluster_options, connected
+
+
+@click.command(short_help="Remove ncgd from a cluster and its nodes.")
+@cluster_options
+@click.option("--keep-resources", is_flag=True, help="Keep definitions, tunnels, peers, gateway and node labels.")
+@click.option("--image", metavar="IMAGE", help="Image that cleans the nodes [default: the DaemonSet's].")
+@click.option("--timeout", "seconds", type=float, default=120, show_default=True, help="Seconds for each step.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask (nobody is asked without a terminal).")
+def uninstall(
+    *, kubeconfig: Path | None, namespace: str, keep_resources: bool, image: str | None, seconds: float, yes: bool
+) -> None:
+    """Remove ncgd from a cluster, and everything that it has made on the nodes.
+
+    The pods end, a pod on each node removes links, routes, tables and state, then rights, leases and definitions go,
+    and with the definitions all tunnels, peers and gateways. Secrets stay: they are yours. Safe to repeat.
+    """
+    with told():
+        cluster = connected(kubeconfig)
+        from ncgd.cli.removal import Removal  # noqa: PLC0415 - an appliance does without these packages
+
+        async def run() -> None:
+            removal = Removal(cluster, namespace, click.echo)
+            try:
+                objects = await removal.what_goes()
+                if not keep_resources:
+                    named = [f"{kind} {', '.join(names)}" for kind, names in objects.items() if names]
+                    click.echo(f"These go, too: {'; '.join(named) or 'no objects'} (--keep-resources keeps them).")
+                if not yes and sys.stdin.isatty() and not click.confirm("Traffic to the VPC ends. Go on?"):
+                    stop("nothing is changed", EXIT_NO)
+                await removal.remove(image, seconds, keeps_resources=keep_resources)
+            finally:
+                await cluster.close()
+
+        asyncio.run(run())
+    click.echo("ncgd is gone; Secrets are still there.")
