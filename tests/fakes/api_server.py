@@ -160,10 +160,13 @@ class ApiServer:
             code, body, headers = 200, self._handle(request), {}
         except Refused as error:
             code, body, headers = error.code, error.status(), error.headers
-        data = json.dumps(body).encode()
+        data = self._encoded(request, body)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}
         writer.write(_head(code, headers) + data)
         await writer.drain()
+
+    def _encoded(self, _: Request, body: Json) -> bytes:
+        return json.dumps(body).encode()
 
     def _handle(self, request: Request) -> Json:
         if request.path.startswith(_CRD_PATH):

@@ -1,0 +1,327 @@
+"""``ncgctl`` and a cluster: installing, looking, removing, and all that can be in the way."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from ncgd.cli.main import main
+from ncgd.resources import crd
+from tests.fakes.api_server import Request
+from tests.fakes.objects import Json, Refused
+from tests.fakes.whole_cluster import Outcome, WholeCluster
+from tests.unit.decision.test_preflight import NODE, newer
+from tests.unit.resources.manifests import changed, gateway, peer, secret, tunnel
+
+LABEL = "networking.gke.io/ncgd-gateway"
+GROUP = "networking.gke.io/v1alpha1"
+DAEMON_SET = "apps/v1/daemonsets"
+
+
+class Site:
+    """A cluster and somebody who types."""
+
+    def __init__(self, server: WholeCluster, folder: Path) -> None:
+        self.server = server
+        self._folder = folder
+
+    async def ncgctl(self, *arguments: str) -> Result:
+        environment = {"KUBECONFIG": str(self.server.kubeconfig(self._folder))}
+        return await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment)
+
+    async def install(self, *arguments: str) -> Result:
+        answer = await self.ncgctl("--install", *arguments)
+        assert answer.exit_code == 0, answer.output
+        return answer
+
+    def create(self, manifest: Json) -> Json:
+        kind, namespace = manifest["kind"], manifest["metadata"]["namespace"]
+        collection = f"{GROUP}/{crd.plural(kind)}" if kind in crd.DEFINED else f"/v1/{kind.lower()}s"
+        return self.server.store.create(collection, namespace, manifest)
+
+    def get(self, collection: str, name: str, namespace: str = "kube-system") -> Json:
+        return self.server.store.get(collection, namespace, name)
+
+    def keys(self) -> list[str]:
+        role = self.get("rbac.authorization.k8s.io/v1/roles", "ncgd-keys")
+        names: list[str] = role["rules"][0]["resourceNames"]
+        return names
+
+
+@asynccontextmanager
+async def site(folder: Path, nodes: int = 2, **settings: Any) -> AsyncIterator[Site]:
+    async with WholeCluster(**settings) as server:
+        for number in range(1, nodes + 1):
+            server.add_node(f"worker{number}")
+        yield Site(server, folder)
+
+
+def run(folder: Path, scenario: Callable[[Site], Awaitable[None]], **settings: Any) -> None:
+    async def everything() -> None:
+        async with site(folder, **settings) as it:
+            await scenario(it)
+
+    asyncio.run(everything())
+
+
+NODES = {"nodes/worker1", "nodes/worker2"}
+
+
+def test_install_makes_everything_and_says_what_comes_next(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        answer = await it.install("--gateway-node", "worker1", "--image", "registry.example/ncgd:7")
+        assert "ready on 2 of 2 nodes" in answer.stdout
+        assert "kubectl create secret generic ike-key" in answer.stdout
+        assert "No node may hold the gateway" not in answer.stdout
+        assert set(it.server.definitions) == set(crd.DEFINED)
+        assert {"daemonsets/ncgd", "serviceaccounts/ncgd", "networkconnectivitygateways/default"} <= it.server.names()
+        template = it.get(DAEMON_SET, "ncgd")["spec"]["template"]["spec"]
+        assert {each["image"] for each in template["containers"]} == {"registry.example/ncgd:7"}
+        assert it.get("/v1/nodes", "worker1", "")["metadata"]["labels"] == {LABEL: ""}
+
+    run(tmp_path, scenario)
+
+
+def test_installing_again_changes_nothing_and_takes_nothing_from_the_user(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        answer = await it.install()
+        assert "No node may hold the gateway yet" in answer.stdout
+        it.create(tunnel(1))
+        it.create(changed(changed(tunnel(2), "spec.ikeKey.name", "other-key"), "metadata.name", "two"))
+        kept = it.get(f"{GROUP}/networkconnectivitygateways", "default")
+        kept["spec"] = {"advertisedPrefixes": ["10.10.0.0/24"]}
+        await it.install()
+        assert it.keys() == ["ike-key", "other-key"], "the keys that tunnels name"
+        assert kept["spec"] == {"advertisedPrefixes": ["10.10.0.0/24"]}
+        role = it.get("rbac.authorization.k8s.io/v1/roles", "ncgd-keys")
+        role["rules"][0]["resourceNames"].append("by-hand")
+        await it.install()
+        assert it.keys() == ["by-hand", "ike-key", "other-key"]
+        before = it.server.store.version
+        await it.install()
+        assert it.server.store.version == before
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(("minor", "has_rules"), [("24+", False), ("25", True)])
+def test_definitions_have_cel_rules_where_the_server_has_them(tmp_path: Path, minor: str, *, has_rules: bool) -> None:
+    async def scenario(it: Site) -> None:
+        await it.install()
+        found = json.dumps(it.server.definitions["OverlayVPNTunnel"])
+        assert ("x-kubernetes-validations" in found) is has_rules
+
+    run(tmp_path, scenario, minor=minor)
+
+
+def test_newer_definitions_are_not_replaced_unless_told_so(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        it.server.definitions["OverlayVPNTunnel"] = newer("OverlayVPNTunnel")
+        answer = await it.ncgctl("install")
+        assert (answer.exit_code, "fieldOfTheFuture" in answer.stderr) == (2, True)
+        assert it.server.names() == {*NODES, "customresourcedefinitions/OverlayVPNTunnel"}, "nothing was touched"
+        await it.install("--downgrade")
+        assert "fieldOfTheFuture" not in json.dumps(it.server.definitions)
+
+    run(tmp_path, scenario)
+
+
+def test_a_rollout_that_gets_stuck_says_where_and_why(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        it.server.rollout = lambda nodes: {"desiredNumberScheduled": nodes, "updatedNumberScheduled": 1}
+        waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        pod = it.create(
+            {
+                "kind": "Pod",
+                "metadata": {
+                    "name": "ncgd-x",
+                    "namespace": "kube-system",
+                    "labels": {"app.kubernetes.io/name": "ncgd"},
+                },
+                "spec": {"nodeName": "worker2"},
+            }
+        )
+        pod["status"] = {"containerStatuses": [{"name": "charon", "state": waiting}]}
+        answer = await it.ncgctl("install", "--timeout", "0")
+        assert answer.exit_code == 1
+        assert "0 of 2 nodes; charon on worker2: ImagePullBackOff no such image" in answer.stderr
+
+    run(tmp_path, scenario)
+
+
+def test_refusals_are_told_with_what_to_do(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        for code, reason, words in ((403, "Forbidden", "kubeconfig that may"), (401, "Unauthorized", "not accepted")):
+
+            def refuse(request: Request, code: int = code, reason: str = reason) -> Refused | None:
+                return Refused(code, reason, reason.lower()) if "rbac" in request.path else None
+
+            it.server.faults.refuse = refuse
+            answer = await it.ncgctl("install")
+            assert (answer.exit_code, words in answer.stderr) == (1, True), answer.output
+
+    run(tmp_path, scenario)
+
+
+def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        trouble = [Refused(429, "TooManyRequests", "later"), Refused(500, "Internal", "etcd"), Refused(409, "C", "c")]
+        it.server.faults.refuse = lambda request: trouble.pop() if trouble and request.method == "PATCH" else None
+        await it.install()
+        assert not trouble
+
+    run(tmp_path, scenario)
+
+
+def test_uninstall_leaves_nothing_but_secrets(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        cleaned: list[tuple[str, bool, bool]] = []
+
+        def kubelet(pod: Json) -> Outcome:
+            assert pod["spec"]["containers"][0]["command"] == ["ncgd", "--clean"]
+            assert pod["spec"]["hostNetwork"]
+            assert "serviceAccountName" not in pod["spec"]
+            names = it.server.names()
+            cleaned.append((pod["spec"]["nodeName"], "daemonsets/ncgd" in names, "roles/ncgd" in names))
+            return Outcome(log="removed 2 routes and 3 nexthops\nnothing of ncgd is left here\n")
+
+        await it.install("--gateway-node", "worker1")
+        for manifest in (secret(), tunnel(1), peer(1)):
+            it.create(manifest)
+        lease = {"metadata": {"name": "ncgd-default", "namespace": "kube-system"}}
+        it.server.store.create("coordination.k8s.io/v1/leases", "kube-system", lease)
+        it.server.pod = kubelet
+        answer = await it.ncgctl("--uninstall")
+        assert answer.exit_code == 0, answer.output
+        assert "OverlayVPNTunnel tunnel-1" in answer.stdout
+        assert "worker2: 2 routes and 3 nexthops" in answer.stdout
+        assert cleaned == [("worker1", False, True), ("worker2", False, True)], "after the daemons, before the rights"
+        assert it.server.names() == {*NODES, "secrets/ike-key"}
+        assert it.get("/v1/nodes", "worker1", "")["metadata"]["labels"] == {}
+        assert (await it.ncgctl("--uninstall")).exit_code == 0, "safe to repeat"
+
+    run(tmp_path, scenario)
+
+
+def test_uninstall_keeps_resources_when_asked_to(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        await it.install("--gateway-node", "worker1")
+        it.create(tunnel(1))
+        answer = await it.ncgctl("uninstall", "--keep-resources", "--yes")
+        assert answer.exit_code == 0, answer.output
+        kept = {"networkconnectivitygateways/default", "overlayvpntunnels/tunnel-1"}
+        assert it.server.names() == {*NODES, *kept, *(f"customresourcedefinitions/{kind}" for kind in crd.DEFINED)}
+        assert it.get("/v1/nodes", "worker1", "")["metadata"]["labels"] == {LABEL: ""}
+
+    run(tmp_path, scenario)
+
+
+def test_nodes_that_cannot_be_cleaned_are_named_and_cleaned_the_next_time(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        it.server.add_node("worker2", is_ready=False)
+        await it.install()
+        it.server.pod = lambda _: Outcome(phase="Failed", message="ncgd: not clean: interface ncg1 is busy")
+        answer = await it.ncgctl("uninstall")
+        assert answer.exit_code == 1
+        assert "worker1: ncgd: not clean: interface ncg1 is busy" in answer.stderr
+        assert "worker2: the node is not ready" in answer.stderr
+        it.server.pod = lambda _: Outcome()
+        it.get("/v1/nodes", "worker2", "")["status"]["conditions"][0]["status"] = "True"
+        answer = await it.ncgctl("uninstall", "--image", "registry.example/ncgd:7")
+        assert (answer.exit_code, answer.stderr) == (0, "")
+
+    run(tmp_path, scenario, nodes=1)
+
+
+def facts(name: str) -> str:
+    return msgspec.json.encode(replace(NODE, name=name)).decode()
+
+
+def test_verify_looks_at_cluster_and_nodes(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        asked: dict[str, list[str]] = {}
+
+        def kubelet(pod: Json) -> Outcome:
+            asked[pod["spec"]["nodeName"]] = pod["spec"]["containers"][0]["command"]
+            return Outcome(log=facts(pod["spec"]["nodeName"]))
+
+        it.server.pod = kubelet
+        await it.install("--gateway-node", "worker1")
+        for manifest in (secret(), tunnel(1), peer(1)):
+            it.create(manifest)
+        it.get(f"{GROUP}/networkconnectivitygateways", "default")["spec"] = gateway(
+            advertisedPrefixes=["10.244.0.0/16"]
+        )["spec"]
+        answer = await it.ncgctl("--verify", "-o", "json")
+        told = json.loads(answer.stdout)
+        assert [check for check in told["checks"] if check["verdict"] != "ok"] == []
+        assert {("kernel", "worker2"), ("dataplane", "worker1"), ("psk", "Secret/kube-system/ike-key")} <= {
+            (check["name"], check["where"]) for check in told["checks"]
+        }
+        assert asked["worker1"] == ["ncgctl", "node-facts", "worker1", "198.51.100.11"]
+        assert asked["worker2"] == ["ncgctl", "node-facts", "worker2"]
+        assert not it.server.listed("/v1/pods"), "its pods are gone"
+
+    run(tmp_path, scenario)
+
+
+def test_verify_changes_nothing_before_an_installation(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        it.server.pod = lambda _: Outcome(phase="Pending", waiting="ErrImagePull", message="not found")
+        answer = await it.ncgctl("verify")
+        assert answer.exit_code == 0, answer.output
+        assert "none of ncgd's kinds is known" in answer.stdout
+        assert "could not be looked at: ErrImagePull: not found" in answer.stdout
+        assert it.server.names() == NODES
+
+    run(tmp_path, scenario)
+
+
+def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        await it.install()
+        key = secret(key=base64.b64encode(b"correct horse battery staple"))
+        for manifest in (key, tunnel(1), changed(peer(1), "spec.vpnTunnel", "tunnel-9")):
+            it.create(manifest)
+        it.server.has_cluster_objects = True
+        cluster = {"metadata": {"name": "one", "namespace": "cluster-one"}}
+        it.server.store.create("baremetal.cluster.gke.io/v1/clusters", "cluster-one", cluster)
+        it.server.denied = {"create pods", "list secrets/ike-key"}
+        it.server.rollout = lambda nodes: {"desiredNumberScheduled": nodes}
+        answer = await it.ncgctl("verify", "-o", "json", "--no-nodes")
+        assert answer.exit_code == 1
+        bad = {check["name"] for check in json.loads(answer.stdout)["checks"] if check["verdict"] != "ok"}
+        assert bad >= {"rights", "key-rights", "enabled", "resources", "psk", "gateway-nodes", "return-path"}
+        assert "horse" not in answer.output
+
+    run(tmp_path, scenario)
+
+
+def test_enable_sets_ncg_s_annotation_where_there_are_such_clusters(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        assert "Nothing needs enabling" in (await it.ncgctl("-e")).stdout
+        it.server.has_cluster_objects = True
+        annotations = {"baremetal.cluster.gke.io/enable-gng": "True"}
+        made = {"metadata": {"name": "one", "namespace": "cluster-one", "annotations": annotations}}
+        it.server.store.create("baremetal.cluster.gke.io/v1/clusters", "cluster-one", made)
+        answer = await it.ncgctl("--enable-ncg-on-existing-cluster")
+        assert (answer.exit_code, "it was 'True'" in answer.stdout) == (0, True), answer.output
+        assert "enabled already" in (await it.ncgctl("enable")).stdout
+
+    run(tmp_path, scenario)
+
+
+def test_one_action_at_a_time(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        answer = await it.ncgctl("--install", "--uninstall")
+        assert (answer.exit_code, "one thing at a time" in answer.stderr) == (2, True)
+
+    run(tmp_path, scenario)
