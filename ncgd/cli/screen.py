@@ -112,12 +112,14 @@ def _leaks(leak: dict[str, Any]) -> str:
 
 
 def _sources(masquerade: dict[str, Any]) -> str:
+    rules = "; ".join(masquerade["rules"])
     if masquerade["mode"] == "Off":
-        return "left to others: masquerade is Off"
+        return f"left to others, masquerade is Off; translated by {rules or 'no rule that was found'}"
     if not masquerade["exempt"]:
         return "nothing learned, so nothing is exempt from masquerade"
     prefixes = "1 prefix is" if masquerade["exempt"] == 1 else f"{masquerade['exempt']} prefixes are"
-    return f"{prefixes} exempt from masquerade, by nftables table {masquerade['table']}"
+    text = f"{prefixes} exempt from masquerade, by nftables table {masquerade['table']}"
+    return f"{text}, from {rules or 'no rule that was found'}"
 
 
 def _problems(problems: list[dict[str, Any]], colour: bool) -> list[str]:

@@ -25,6 +25,7 @@ from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
+from ncgd.drivers.nftables.translators import Translators
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import OwnedTable
 from ncgd.drivers.probe.memory import Memory
@@ -117,6 +118,7 @@ async def _run(settings: Settings) -> None:
             ("capability", probe_until_able()),
             ("kernel", kernel.run()),
             ("nftables", filter_watch.Watch(nft, guard, exemption, clamps, mailbox.post).run()),
+            ("translators", Translators(nft, mailbox.post).run()),
             ("memory", remember()),
             ("exabgp", bgp.run()),
             ("source", run_source()),

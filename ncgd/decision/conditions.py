@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ncgd.decision.export_problems import EXPORT_PROBLEMS
-from ncgd.model.report import Condition, Health, PeerReport, RefusedReport, Report, TunnelReport
+from ncgd.model.report import Condition, Health, MasqueradeReport, PeerReport, RefusedReport, Report, TunnelReport
 from ncgd.model.spec import Finding, Intent, ObjectRef
 
 READY = "Ready"
 ACCEPTED = "Accepted"
+SOURCES_KEPT = "SourceAddressesKept"
 WITHIN_LIMIT = "PrefixesWithinLimit"
 EXPORTED = "Exported"
 
@@ -60,7 +61,13 @@ def with_conditions(report: Report, intent: Intent, before: Report | None, now: 
         tunnels=tunnels,
         peers=peers,
         refused=refused,
-        conditions=dated(report.gateway, _gateway_ready(report), blame.accepted(report.gateway), _exported(report)),
+        conditions=dated(
+            report.gateway,
+            _gateway_ready(report),
+            blame.accepted(report.gateway),
+            _exported(report),
+            *_sources_kept(report.masquerade),
+        ),
     )
 
 
@@ -160,6 +167,18 @@ def _exported(report: Report) -> Condition:
         return Condition(type=EXPORTED, is_true=True, reason=EXPORTED, message=text)
     text = f"{text}; {_with_hint(worst.message, worst.hint)}"
     return Condition(type=EXPORTED, is_true=False, reason=worst.reason, message=text)
+
+
+def _sources_kept(masquerade: MasqueradeReport) -> Iterator[Condition]:
+    """Once there is something to say."""
+    if not masquerade.exempt and not masquerade.rules:
+        return
+    found = "; ".join(masquerade.rules) or "none"
+    noun = "prefix" if masquerade.exempt == 1 else "prefixes"
+    where = f"exempt in {masquerade.table}: {masquerade.exempt} {noun}; " if masquerade.exempt else ""
+    text = f"{where}rules of others that would translate: {found}"[:MESSAGE_CHARACTERS]
+    reason = masquerade.mode if masquerade.is_kept else "Translated"
+    yield Condition(type=SOURCES_KEPT, is_true=masquerade.is_kept, reason=reason, message=text)
 
 
 def _with_hint(text: str, hint: str) -> str:

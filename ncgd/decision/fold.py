@@ -55,6 +55,7 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             ev.PrefixesRemembered()
             | ev.GuardRead()
             | ev.ExemptionRead()
+            | ev.NatChainsRead()
             | ev.GuardCounted()
             | ev.ClampsRead()
             | ev.FilterUnreadable()

@@ -15,6 +15,7 @@ Told = (
     ev.PrefixesRemembered
     | ev.GuardRead
     | ev.ExemptionRead
+    | ev.NatChainsRead
     | ev.GuardCounted
     | ev.ClampsRead
     | ev.FilterUnreadable
@@ -43,6 +44,8 @@ def fold_protection(world: World, event: Told) -> World:
             exempt.read(prefixes, protection.unjudged)
             protection.own = own
             return replace(world, drift=world.drift + drift)
+        case ev.NatChainsRead(chains=chains, unread=unread):
+            return replace(world, nat_chains=chains, nat_unread=unread)
         case ev.GuardCounted(packets=packets):
             before = world.guard_packets or 0
             new = packets - before if packets >= before else packets

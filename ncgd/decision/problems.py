@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ncgd.decision.desired import SPEAKER, Desired
 from ncgd.decision.export_problems import export_problems
+from ncgd.decision.masquerade import asked_before_us
 from ncgd.decision.observed import observed
 from ncgd.decision.role import problems_of_role
 from ncgd.decision.sessions import passing
@@ -12,6 +13,7 @@ from ncgd.decision.world import MEDDLED, World
 from ncgd.model import prefix as px
 from ncgd.model.fib import METRIC, ForeignRoute
 from ncgd.model.ike import SaState
+from ncgd.model.masquerade import PRIORITY
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
 from ncgd.model.spec import Finding, Intent, LeakProtection
@@ -321,6 +323,14 @@ def _of_exemption(world: World) -> Iterator[Problem]:
             object="nftables",
             message=f"other programs may masquerade what pods send to the VPC: {text}",
             hint="ncgd goes on trying; masquerade: Off if that is as it should be",
+        )
+    for rule in asked_before_us(world) if protection.is_exempting else ():
+        yield Problem(
+            reason="TranslatedBefore",
+            object="nftables",
+            message=f"a rule that is asked before ours would translate what pods send to the VPC: {rule}",
+            hint=f"give its chain a priority above {PRIORITY}, or exempt the learned prefixes there",
+            is_error=False,
         )
 
 

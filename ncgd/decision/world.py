@@ -17,6 +17,7 @@ from ncgd.model.bgp import Session
 from ncgd.model.fib import Interface, Nexthop, NexthopGroup
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
+from ncgd.model.masquerade import NatChain
 from ncgd.model.probe import ProbeReport
 from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import Intent
@@ -119,6 +120,10 @@ class World:
     """What was wrong with the file of remembered prefixes."""
     filter_reason: str = ""
     """Why nftables could not be read; empty once it could."""
+    nat_chains: tuple[NatChain, ...] = ()
+    """Chains of other programs that may translate source addresses."""
+    nat_unread: str = ""
+    """What of them could not be read, and why."""
     guard_packets: int | None = None
     """Where the guard's counter stood last; None until it was read."""
     guard_drops: int = 0

@@ -120,6 +120,12 @@ class MasqueradeReport:
     """Prefixes in the exemption."""
     table: str = ""
     """Where the exemption is; empty when there is none."""
+    rules: tuple[str, ...] = ()
+    """Rules of other programs that would translate, the first of each base chain: where, and what they say."""
+    is_kept: bool = True
+    """Whether source addresses are kept, as far as is known."""
+    unread: str = ""
+    """What translates here, perhaps, and could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.masquerade import own_networks
 from ncgd.decision.observed import observed
 from ncgd.decision.role import is_draining
 from ncgd.decision.sas import plan_sas
 from ncgd.decision.world import MEDDLED, World
-from ncgd.model import prefix as px
 from ncgd.model.delta import Delta, diff
 from ncgd.model.fib import NexthopGroup, RouteChange
 from ncgd.model.prefix import Prefix
@@ -138,8 +138,7 @@ def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) ->
         )
     if "masquerade" not in held and _may_try("masquerade", world):
         protection.exempt.retry()
-        own = frozenset(px.collapse(intent.gateway.advertised_prefixes)) if intent else frozenset()
-        deltas["masquerade"] = protection.change_exemption(own, world.routes.is_leaving)
+        deltas["masquerade"] = protection.change_exemption(own_networks(world), world.routes.is_leaving)
     if "memory" not in held and _may_try("memory", world):
         protection.disk.retry()
         deltas["memory"] = protection.change_disk(world.now)

@@ -100,7 +100,13 @@ def leak_status(leak: LeakReport) -> Json:
 
 def masquerade_status(masquerade: MasqueradeReport) -> Json:
     """Who keeps their source address, as part of a status; counts of prefixes."""
-    return {"mode": masquerade.mode, "exempt": masquerade.exempt, "table": masquerade.table}
+    return {
+        "mode": masquerade.mode,
+        "exempt": masquerade.exempt,
+        "table": masquerade.table,
+        "rules": list(masquerade.rules),
+        "unread": masquerade.unread,
+    }
 
 
 def refused_status(refused: RefusedReport, now: str) -> Json:

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+import pytest
+
+from ncgd.decision.masquerade import translators
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
-from ncgd.model.masquerade import OwnNetwork
+from ncgd.model.masquerade import NatChain, NatRule, OwnNetwork, Verdict
 from ncgd.model.spec import LeakProtection, Masquerade, Policy
 from tests.scenarios.site import PODS, VPC, Site, attributes, ha_vpn, healthy_site, peer
 
@@ -99,3 +102,71 @@ def test_an_exemption_that_cannot_be_written_is_named_and_tried_again() -> None:
     site.after(20)
     assert site.exempt == EXEMPT
     assert not [problem for problem in site.report().problems if problem.reason == "ExemptionNotApplied"]
+
+
+def cni(*rules: NatRule, priority: int = 100, **more: NatChain) -> ev.NatChainsRead:
+    """A base chain of another program, and those that it jumps to, by name."""
+    base = NatChain(table="nftables inet cni", name="post", priority=priority, rules=rules)
+    return ev.NatChainsRead(
+        chains=(base, *(replace(chain, table=base.table, name=name) for name, chain in more.items()))
+    )
+
+
+def rule(verdict: Verdict, **conditions: object) -> NatRule:
+    return NatRule(verdict=verdict, text=f"{verdict}!", **conditions)  # type: ignore[arg-type]
+
+
+def condition(site: Site) -> tuple[bool, str, str]:
+    found = next(each for each in site.report().conditions if each.type == "SourceAddressesKept")
+    return found.is_true, found.reason, found.message
+
+
+def test_the_rule_that_would_translate_is_named_and_where_the_exemption_is() -> None:
+    site = healthy_site()
+    site.tell(cni(rule(Verdict.TRANSLATE)))
+    is_kept, reason, message = condition(site)
+    assert (is_kept, reason) == (True, "Exempt")
+    assert "exempt in inet ncgd_masquerade: 1 prefix" in message
+    assert "nftables inet cni post: translate!" in message
+    site.tell(ev.IntentRead(intent=ha_vpn(masquerade=Masquerade.OFF)))
+    site.settle()
+    is_kept, reason, message = condition(site)
+    assert (is_kept, reason) == (False, "Translated")
+    assert "post: translate!" in message
+
+
+def test_a_rule_that_is_asked_before_ours_is_a_problem() -> None:
+    site = healthy_site()
+    site.tell(cni(rule(Verdict.TRANSLATE), priority=-5))
+    problem = next(problem for problem in site.report().problems if problem.reason == "TranslatedBefore")
+    assert "post: translate!" in problem.message
+    assert condition(site)[0] is False
+    site.tell(cni(rule(Verdict.TRANSLATE), priority=5))
+    assert not [problem for problem in site.report().problems if problem.reason == "TranslatedBefore"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_named"),
+    [
+        ([rule(Verdict.TRANSLATE, is_conditional=True)], True),
+        ([rule(Verdict.TRANSLATE, destination=VPC)], True),
+        ([rule(Verdict.TRANSLATE, destination=VPC, is_elsewhere=True)], False),
+        ([rule(Verdict.TRANSLATE, destination=OTHER)], False),
+        ([rule(Verdict.TRANSLATE, destination=OTHER, is_elsewhere=True)], True),
+        ([rule(Verdict.RETURN), rule(Verdict.TRANSLATE)], False),
+        ([rule(Verdict.END), rule(Verdict.TRANSLATE)], False),
+        ([rule(Verdict.NOTHING), rule(Verdict.TRANSLATE)], True),
+        ([rule(Verdict.RETURN, is_conditional=True), rule(Verdict.TRANSLATE)], True),
+        ([rule(Verdict.RETURN, destination=VPC), rule(Verdict.TRANSLATE)], False),
+        ([rule(Verdict.TRANSLATE, mark=(0x4000, 0x4000))], False),
+        ([rule(Verdict.RETURN, mark=(0x4000, 0x4000), is_unmarked=True), rule(Verdict.TRANSLATE)], False),
+        ([rule(Verdict.RETURN, mark=(0x4000, 0)), rule(Verdict.TRANSLATE)], False),
+        ([rule(Verdict.JUMP, chain="inner")], True),
+        ([rule(Verdict.JUMP, chain="round"), rule(Verdict.TRANSLATE)], True),
+        ([rule(Verdict.GOTO, chain="nowhere"), rule(Verdict.TRANSLATE)], False),
+    ],
+)
+def test_only_what_would_hit_a_packet_to_the_vpc_is_named(rules: list[NatRule], is_named: bool) -> None:
+    inner = NatChain(table="", name="", rules=(rule(Verdict.TRANSLATE),))
+    circle = NatChain(table="", name="", rules=(rule(Verdict.JUMP, chain="round"),))
+    assert bool(translators(cni(*rules, inner=inner, round=circle).chains, {VPC})) == is_named

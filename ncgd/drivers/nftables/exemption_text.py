@@ -13,14 +13,13 @@ import msgspec
 
 from ncgd.drivers.nftables import prefix_sets
 from ncgd.drivers.nftables.prefix_sets import Lengths
-from ncgd.model import masquerade
 from ncgd.model import prefix as px
+from ncgd.model.masquerade import PRIORITY
+from ncgd.model.masquerade import TABLE as _FAMILY_AND_TABLE
 from ncgd.model.prefix import Prefix
 
-TABLE = masquerade.TABLE.partition(" ")[2]
+TABLE = _FAMILY_AND_TABLE.partition(" ")[2]
 _CHAIN = "keep"
-_PRIORITY = 0
-"""Before srcnat (100), where CNIs, kube-proxy, Docker and iptables masquerade."""
 _KUBE_PROXY = "kube-proxy"
 _MARK = 0x4000
 """kube-proxy's ``masqueradeBit`` 14: the answer has to come back to this node, to be translated back (Services)."""
@@ -54,7 +53,7 @@ def edit(lengths: Lengths, own: Collection[Prefix], add: Iterable[Prefix], remov
             for version, which in _OWN.items()
         ),
         *prefix_sets.declarations(TABLE, names),
-        f"add chain inet {TABLE} {_CHAIN} {{ type nat hook postrouting priority {_PRIORITY}; policy accept; }}",
+        f"add chain inet {TABLE} {_CHAIN} {{ type nat hook postrouting priority {PRIORITY}; policy accept; }}",
         f"flush chain inet {TABLE} {_CHAIN}",
         *(f'add rule inet {TABLE} {_CHAIN} {rule} comment "{comment}"' for comment, rule in _rules(names)),
         *(f"flush set inet {TABLE} {which}" for which in _OWN.values()),
@@ -96,7 +95,11 @@ def parse(listing: bytes) -> Exemption:
         elif rule := entry.get("rule"):
             comments.append(rule.get("comment", ""))
         elif chain := entry.get("chain"):
-            is_hooked |= (chain["name"], chain.get("hook"), chain.get("prio")) == (_CHAIN, "postrouting", _PRIORITY)
+            is_hooked |= (chain["name"], chain.get("hook"), chain.get("prio")) == (
+                _CHAIN,
+                "postrouting",
+                PRIORITY,
+            )
     is_whole = is_hooked and comments == [comment for comment, _ in _rules(sorted(lengths))]
     if not is_whole:
         return Exemption(lengths=frozenset(lengths))

@@ -15,6 +15,8 @@ class RuleSet:
 
     name: str
     apply: Callable[[Namespace], None]
+    finds: str
+    """The rule that would translate what a pod sends to the VPC, as status names it."""
     has_v6: bool = False
 
 
@@ -100,24 +102,45 @@ def _both(*each: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
     return apply
 
 
+SOURCE = "ip saddr 10.1.0.0/16"
+FOUND_BY_NFT = {
+    "flannel": f"iptables-nft ip nat FLANNEL-POSTRTG: {SOURCE} ip daddr != 224.0.0.0/4 MASQUERADE",
+    "calico": f"iptables-nft ip nat cali-nat-outgoing: {SOURCE} ip daddr != 10.1.0.0/16 MASQUERADE",
+    "kubenet": "iptables-nft ip nat POSTROUTING: addrtype MASQUERADE",
+    "aws": f"iptables-nft ip nat AWS-SNAT-CHAIN-0: oifname != cni0 {SOURCE} SNAT",
+}
+FOUND_IN_LEGACY = {
+    "flannel": "iptables-legacy nat FLANNEL-POSTRTG: -s 10.1.0.0/16 ! -d 224.0.0.0/4",
+    "calico": "iptables-legacy nat cali-nat-outgoing: -s 10.1.0.0/16 ! -d 10.1.0.0/16 -j MASQUERADE --random-fully",
+    "kubenet": "iptables-legacy nat POSTROUTING: -m addrtype ! --dst-type LOCAL",
+    "aws": "iptables-legacy nat AWS-SNAT-CHAIN-0: -s 10.1.0.0/16 ! -o cni0",
+}
+FOUND_IN_NFT = "nftables {} cni post: oifname != cni0 masquerade"
+
 RULE_SETS = [
     *(
-        RuleSet(f"{name} by iptables-{mode}", iptables(KUBE_PROXY, rules, mode=mode))
-        for mode in ("nft", "legacy")
+        RuleSet(f"{name} by iptables-{mode}", iptables(KUBE_PROXY, rules, mode=mode), found[name])
+        for mode, found in (("nft", FOUND_BY_NFT), ("legacy", FOUND_IN_LEGACY))
         for name, rules in (("flannel", FLANNEL), ("calico", CALICO), ("kubenet", KUBENET), ("aws", AWS))
     ),
     RuleSet(
         "flannel by iptables-nft beside kube-proxy by nftables",
-        _both(iptables(FLANNEL, mode="nft"), _nft(NFT_KUBE_PROXY)),
+        _both(iptables(FLANNEL), _nft(NFT_KUBE_PROXY)),
+        FOUND_BY_NFT["flannel"],
     ),
-    RuleSet("a CNI by nftables", _nft(NFT_CNI, family="inet", priority="srcnat"), has_v6=True),
-    RuleSet("a CNI by nftables, early", _nft(NFT_CNI, family="inet", priority="1"), has_v6=True),
+    RuleSet(
+        "a CNI by nftables", _nft(NFT_CNI, family="inet", priority="srcnat"), FOUND_IN_NFT.format("inet"), has_v6=True
+    ),
+    RuleSet(
+        "a CNI by nftables, early", _nft(NFT_CNI, family="inet", priority="1"), FOUND_IN_NFT.format("inet"), has_v6=True
+    ),
     RuleSet(
         "iptables-legacy, iptables-nft and nftables all at once",
         _both(
             iptables(FLANNEL, mode="legacy"),
-            iptables(KUBE_PROXY, CALICO, mode="nft"),
+            iptables(KUBE_PROXY, CALICO),
             _nft(NFT_CNI, family="ip", priority="srcnat"),
         ),
+        FOUND_IN_NFT.format("ip"),
     ),
 ]

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from ncgd.decision.masquerade import translators
 from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
+from ncgd.drivers.nftables.translators import Translators
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.nftables.watch import Watch
 from ncgd.model import prefix as px
@@ -149,13 +151,28 @@ async def exempt(it: Exempting) -> None:
     await it.set(*ALL, PODS, PODS6)
 
 
+def found(node: Namespace) -> list[str]:
+    """The rules that would translate what goes to the VPC, as status names them."""
+
+    async def look() -> list[str]:
+        reading = await Translators(Nft(), lambda _: None).read()
+        assert not reading.unread
+        return [text for _, text in translators(reading.chains, {VPC})]
+
+    return node.call(lambda: asyncio.run(look()))
+
+
 @pytest.mark.parametrize("rule_set", RULE_SETS, ids=lambda each: each.name)
 def test_pod_and_vm_see_each_other_as_they_are_whoever_masquerades(rule_set: RuleSet) -> None:
     with site() as (pod, node, vpc):
         rule_set.apply(node)
         masked = source_seen(pod, VM)
         assert masked != POD, "the rule set does nothing: the test proves nothing"
+        rules = found(node)
+        assert [rule for rule in rules if rule.startswith(rule_set.finds)], rules
+        assert not [rule for rule in rules if "KUBE-POSTROUTING" in rule or "kube-proxy" in rule], "of marked ones only"
         drive(node, exempt)
+        assert found(node) == rules, "our own is not among them"
         assert source_seen(pod, VM) == POD
         assert source_seen(vpc, POD) == VM
         assert source_seen(pod, ELSEWHERE) == masked, "what was not learned is masqueraded as before"
@@ -279,3 +296,9 @@ def test_whatever_somebody_does_to_the_exemption_is_noticed_and_can_be_put_right
             assert await it.table.read() == whole
 
         drive(space, scenario)
+
+
+def test_iptables_legacy_is_not_asked_where_it_is_not_in_use() -> None:
+    with Namespace("kn-node") as space:
+        assert found(space) == []
+        assert "nat" not in space.run("sh", "-c", "cat /proc/net/ip_tables_names || true").split(), "it was made"
