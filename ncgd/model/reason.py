@@ -81,6 +81,5 @@ class RoleReason(StrEnum):
     OTHER_HOLDS = "OtherHoldsLease"
     NOBODY_HOLDS = "NobodyHoldsLease"
     NO_LABEL = "NotACandidate"
-    CORDONED = "Cordoned"
+    YIELDS = "YieldsLease"
     SUPERSEDED = "Superseded"
-    ENDING = "Ending"

@@ -1,0 +1,348 @@
+"""Several ncgds and one Lease, in simulated time: who is the gateway, when, and what an outage changes."""
+
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+import pytest
+
+from ncgd.decision.election import DURATION_SECONDS, Election, Move
+from ncgd.model.lease import Candidacy, Lease
+from ncgd.model.reason import RoleReason
+from ncgd.model.role import Part, Role
+
+TICK = 0.1
+CANDIDATE = Candidacy(is_candidate=True, address=ip_address("10.0.0.1"))
+
+
+@dataclass
+class Server:
+    """Keeps the Lease, and refuses a write that does not name the version it replaces."""
+
+    lease: Lease | None = None
+    version: int = 0
+    writes: int = 0
+    is_up: bool = True
+    conflicts: int = 0
+    """So many writes are refused, whatever they say."""
+
+    def put(self, lease: Lease, *, stamp: str) -> Lease | None:
+        if self.conflicts or (self.lease.version if self.lease else "") != lease.version:
+            self.conflicts -= bool(self.conflicts)
+            return None
+        self.version += 1
+        self.writes += 1
+        self.lease = replace(lease, version=str(self.version), renewed=stamp)
+        return self.lease
+
+
+@dataclass
+class Ncgd:
+    """One process: its election, its own clock, and its way to the server."""
+
+    name: str
+    server: Server
+    instance: str = ""
+    skew: float = 0.0
+    is_reachable: bool = True
+    is_alive: bool = True
+    has_watch: bool = True
+    candidacy: Candidacy = CANDIDATE
+    requests: int = 0
+    role: Role = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.election = Election("ncgd-default", self.name, self.instance or f"process of {self.name}")
+        self.election.is_told(self.candidacy)
+        self._seen: Lease | None = None
+        self.role = self.election.choose(0.0).role
+
+    def tick(self, wall: float) -> None:
+        if not self.is_alive:
+            return
+        now = wall + self.skew
+        is_heard = self.is_reachable and self.server.is_up
+        if is_heard and self.has_watch and self.server.lease != self._seen:
+            self._seen = self.server.lease
+            self.election.saw(self.server.lease, now)
+        for _ in range(10):
+            choice = self.election.choose(now)
+            self.role = choice.role
+            if choice.move == Move.NOTHING:
+                assert choice.due is None or choice.due > now, "a busy loop"
+                return
+            self.requests += 1
+            if not is_heard:
+                self.election.failed("no route to host", now)
+            elif choice.move == Move.LOOK or choice.lease is None:
+                self.election.saw(self.server.lease, now)
+            elif (made := self.server.put(choice.lease, stamp=f"{now:.6f}")) is None:
+                self.election.conflicted(now)
+            else:
+                self.election.wrote(made, now, now)
+        raise AssertionError(f"{self.name} does not stop asking")
+
+
+class Cluster:
+    """Some ncgds, one server, one true time that none of them knows."""
+
+    def __init__(self, *names: str, **skews: float) -> None:
+        self.server = Server()
+        self.time = 1000.0
+        self.all = [Ncgd(name, self.server, skew=skews.get(name, 0.0)) for name in names]
+
+    @property
+    def lease(self) -> Lease:
+        assert self.server.lease is not None
+        return self.server.lease
+
+    def __getitem__(self, name: str) -> Ncgd:
+        return next(each for each in self.all if each.name == name and each.is_alive)
+
+    @property
+    def active(self) -> list[str]:
+        """Those that would begin something new."""
+        return [
+            each.name for each in self.all if each.is_alive and each.role.part == Part.ACTIVE and each.role.may_initiate
+        ]
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / TICK)):
+            self.time += TICK
+            for each in [*self.all, *self.all]:  # a watch tells all of them of what one has done
+                each.tick(self.time)
+            assert len(self.active) <= 1, "two gateways"
+
+    def until_active(self, name: str, within: float) -> float:
+        begun = self.time
+        while self.active != [name]:
+            assert self.time - begun <= within, f"{name} is not active after {within} s, but {self.active}"
+            self.run(TICK)
+        return self.time - begun
+
+    def restart(self, name: str, **changes: object) -> Ncgd:
+        old = self[name]
+        old.is_alive = False
+        new = Ncgd(name, self.server, instance=f"later {name}", **changes)  # type: ignore[arg-type]
+        self.all.append(new)
+        return new
+
+
+def test_one_becomes_active_at_once_and_stays() -> None:
+    cluster = Cluster("a", "b", "c")
+    cluster.run(TICK)
+    assert cluster.active == ["a"]
+    cluster.run(600)
+    assert cluster.active == ["a"]
+    assert cluster["b"].role.part == Part.STANDBY
+    assert (cluster["b"].role.holder, cluster["b"].role.holder_address) == ("a", ip_address("10.0.0.1"))
+    assert cluster.lease.transitions == 0
+
+
+def test_in_steady_state_the_active_one_writes_twice_in_four_seconds_and_the_others_ask_nothing() -> None:
+    cluster = Cluster("a", "b", "c")
+    cluster.run(10)
+    before = [each.requests for each in cluster.all]
+    cluster.run(100)
+    a, b, c = (each.requests - earlier for each, earlier in zip(cluster.all, before, strict=True))
+    assert a <= 51
+    assert (b, c) == (0, 0)
+
+
+@pytest.mark.parametrize("skew", [-60.0, 0.0, 60.0, 1e6])
+def test_power_loss_is_followed_by_a_takeover_whatever_the_clocks_say(skew: float) -> None:
+    cluster = Cluster("a", "b", "c", b=skew)
+    cluster.run(33)
+    cluster["a"].is_alive = False
+    cluster["c"].candidacy = Candidacy(is_candidate=False)
+    cluster["c"].election.is_told(Candidacy(is_candidate=False, why_not="no label"))
+    took = cluster.until_active("b", 11)
+    assert took > DURATION_SECONDS - 2 - 2 * TICK, "taken before it had run out"
+    assert cluster["b"].role.epoch == 1
+    assert cluster["c"].role.part == Part.NODE
+    assert cluster["c"].role.holder == "b"
+
+
+def test_without_a_watch_it_takes_hardly_longer() -> None:
+    cluster = Cluster("a", "b")
+    cluster["b"].has_watch = False
+    cluster.run(31.5)
+    cluster["a"].is_alive = False
+    cluster.until_active("b", 14)
+
+
+def test_a_partitioned_holder_begins_nothing_by_the_time_another_takes_over() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster["a"].is_reachable = False
+    cluster.until_active("b", 12)
+    held_over = cluster["a"].role
+    assert (held_over.part, held_over.may_initiate, held_over.reason) == (Part.ACTIVE, False, RoleReason.HELD_OVER)
+    assert "no route to host" in held_over.message
+    cluster["a"].is_reachable = True
+    cluster.run(5)
+    assert cluster["a"].role.part == Part.STANDBY
+    assert cluster.active == ["b"]
+
+
+def test_all_lose_the_server_at_once_and_nobody_takes_over_when_it_returns() -> None:
+    cluster = Cluster("a", "b", "c")
+    cluster.run(30)
+    cluster.server.is_up = False
+    cluster.run(300)
+    assert cluster["a"].role.part == Part.ACTIVE
+    assert not cluster["a"].role.may_initiate
+    cluster.server.is_up = True
+    cluster.run(30)
+    assert cluster.active == ["a"]
+    assert cluster.lease.transitions == 0
+
+
+def test_a_holder_that_does_not_survive_the_outage_is_followed_after_it() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster.server.is_up = False
+    cluster.run(60)
+    cluster["a"].is_alive = False
+    cluster.server.is_up = True
+    cluster.until_active("b", DURATION_SECONDS + 5)
+
+
+def test_a_server_that_answers_now_and_then_only_leaves_the_holder_alone() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    for _ in range(40):
+        cluster.server.is_up = False
+        cluster.run(7)
+        cluster.server.is_up = True
+        cluster.run(3)
+        assert cluster["a"].role.part == Part.ACTIVE
+
+
+def test_a_cordoned_holder_hands_over_at_once_and_goes_on_when_nobody_else_can() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster["b"].election.is_told(replace(CANDIDATE, is_cordoned=True))
+    cluster["a"].election.is_told(replace(CANDIDATE, is_cordoned=True))
+    cluster.run(30)
+    assert cluster.active == ["a"]
+    assert "cordoned" in cluster["a"].role.message
+    cluster["b"].election.is_told(CANDIDATE)
+    assert cluster.until_active("b", 1) <= 2 * TICK
+    cluster.run(30)
+    assert cluster["a"].role.part == Part.STANDBY
+    assert cluster.lease.yields == ""
+
+
+def test_a_holder_that_leaves_is_followed_at_once() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster["a"].election.leaves("ncgd ends")
+    assert cluster.until_active("b", 1) <= 2 * TICK
+    cluster.run(30)
+    assert cluster.active == ["b"]
+
+
+def test_without_its_label_the_holder_lets_go_and_another_takes_over() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster["a"].election.is_told(Candidacy(is_candidate=False, why_not="no label"))
+    assert cluster.until_active("b", 1) <= 2 * TICK
+    assert cluster["a"].role.part == Part.NODE
+    cluster["b"].election.is_told(Candidacy(is_candidate=False, why_not="no label"))
+    cluster.run(5)
+    assert cluster.active == []
+    assert cluster["a"].role.holder == ""
+    cluster["a"].election.is_told(CANDIDATE)
+    cluster.until_active("a", 1)
+
+
+def test_a_new_ncgd_on_the_holders_node_goes_on_in_the_same_epoch() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster.restart("a")
+    assert cluster.until_active("a", 1) <= 2 * TICK
+    cluster.run(30)
+    assert cluster["a"].role.epoch == 0
+
+
+def test_a_restart_during_an_outage_stays_undecided() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster.server.is_up = False
+    cluster.restart("a")
+    cluster.run(60)
+    assert cluster["a"].role.part == Part.UNDECIDED
+    assert "no route to host" in cluster["a"].role.message
+    cluster.server.is_up = True
+    cluster.until_active("a", 5)
+
+
+def test_a_renamed_node_waits_its_turn_like_any_other() -> None:
+    cluster = Cluster("a")
+    cluster.run(30)
+    cluster["a"].is_alive = False
+    cluster.all.append(Ncgd("renamed", cluster.server))
+    assert cluster.until_active("renamed", 13) > 7
+
+
+def test_of_two_processes_with_one_name_the_later_wins_and_they_do_not_fight() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    twin = Ncgd("a", cluster.server, instance="twin")
+    first = cluster["a"]
+    cluster.all.append(twin)
+    cluster.run(3)
+    assert (twin.role.part, first.role.part) == (Part.ACTIVE, Part.STANDBY)
+    assert first.role.reason == RoleReason.SUPERSEDED
+    writes = cluster.server.writes
+    cluster.run(20)
+    assert cluster.server.writes - writes <= 11
+    assert twin.role.part == Part.ACTIVE
+
+
+def test_conflicts_in_a_storm_end_nothing_and_are_not_answered_by_a_storm() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    before = cluster["a"].requests
+    cluster.server.conflicts = 5
+    cluster.run(9)
+    assert cluster.active == ["a"]
+    assert cluster["a"].requests - before <= 20
+
+
+def test_a_lease_that_somebody_deletes_is_made_again_by_its_holder() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster.server.lease = None
+    cluster.run(5)
+    assert len(cluster.active) == 1
+    assert cluster[cluster.active[0]].role.epoch == 1
+
+
+def test_a_lease_that_somebody_gives_to_another_is_not_fought_for() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster.server.put(replace(cluster.lease, holder="nobody-there"), stamp="now")
+    cluster.run(1)
+    assert cluster["a"].role.part == Part.STANDBY
+    cluster.run(12)
+    assert len(cluster.active) == 1
+
+
+def test_a_holder_of_another_version_may_have_a_longer_lease() -> None:
+    cluster = Cluster("b")
+    cluster.server.put(Lease(holder="old", duration_seconds=30.0), stamp="once")
+    cluster.run(28)
+    assert cluster["b"].role.part == Part.STANDBY
+    cluster.until_active("b", 5)
+
+
+def test_what_others_write_into_the_lease_is_no_renewal() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster["a"].is_alive = False
+    for _ in range(11):
+        cluster.run(1)
+        if cluster.lease.holder == "a":
+            cluster.server.put(cluster.lease, stamp=cluster.lease.renewed)
+    assert cluster.active == ["b"]
