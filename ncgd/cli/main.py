@@ -65,14 +65,16 @@ def main(context: click.Context, path: Path) -> None:
 def status(path: Path, output: str) -> None:
     """Show the gateway on one screen: tunnels, sessions, routes, problems and what to do about them.
 
-    Exits 1 when the gateway is not Healthy, so scripts can ask.
+    Exits 1 when the gateway is not Healthy (where another node is the gateway: when something is wrong here), so
+    scripts can ask.
     """
     answer = _get(path, "/v1/status")
     if output == "json":
         click.echo(json.dumps(answer, indent=2))
     else:
         click.echo(screen.render(answer, colour=sys.stdout.isatty()))
-    if answer["status"] != "Healthy":
+    is_well = answer["status"] == "Standby" and not any(each["severity"] == "error" for each in answer["problems"])
+    if answer["status"] != "Healthy" and not is_well:
         raise SystemExit(EXIT_NO)
 
 

@@ -27,6 +27,7 @@ from ncgd.model.event import RoutesWritten, TableWritten, Ticked
 from ncgd.model.fib import RouteChange
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
+from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import Intent
 from ncgd.plan.order import BESIDE, WITHDRAWN_FIRST
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
@@ -69,10 +70,11 @@ class Loop:
         program: Program,
         node: str,
         *,
+        role: Role = STANDALONE,
         clock: Callable[[], float] = time.monotonic,
         observe: Observe = lambda _: None,
     ) -> None:
-        """``tables`` by name; ``program`` writes routes; ``clock`` in seconds, monotonic."""
+        """``tables`` by name; ``program`` writes routes; ``role`` to start with; ``clock`` in seconds, monotonic."""
         self._mailbox = mailbox
         self._tables = tables
         self._program = program
@@ -81,7 +83,7 @@ class Loop:
         self._slow: dict[str, asyncio.Task[Outcome[object]]] = {}
         self._programming: asyncio.Task[None] | None = None
         now = clock()
-        self.state = State(World(started=now, now=now, node=node))
+        self.state = State(World(started=now, now=now, node=node, role=role))
 
     async def run(self) -> None:
         """Pass after pass."""

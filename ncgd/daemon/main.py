@@ -57,10 +57,11 @@ def _clean(given: Settings) -> int:
 
 async def _until_signalled(given: Settings) -> None:
     watch = asyncio.ensure_future(_end_when_hung())
-    work = asyncio.ensure_future(wiring.run(given))
+    leaving = asyncio.Event()
+    work = asyncio.ensure_future(wiring.run(given, leaving))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, work.cancel)
+    loop.add_signal_handler(signal.SIGINT, work.cancel)
+    loop.add_signal_handler(signal.SIGTERM, leaving.set if given.hands_over else work.cancel)
     try:
         await work
     except asyncio.CancelledError:

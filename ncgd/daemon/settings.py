@@ -1,11 +1,14 @@
 """How this process runs. Read once; changing a setting means a restart. (Resources are another thing: they are hot.)"""
 
 import argparse
+import os
 import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from ncgd import __version__
+from ncgd.model.prefix import IPAddress
 from ncgd.resources.v1 import DEFAULT_NAMESPACE
 
 RUN_DIR = Path("/run/ncgd")
@@ -15,6 +18,9 @@ ncgd reads OverlayVPNTunnel, OverlayBGPPeer, NetworkConnectivityGateway and Secr
 objects from the Kubernetes API (--source kubernetes; it needs the extra "kubernetes"). It brings the tunnels and BGP
 sessions up, and installs what it learns in the kernel. An edit is live in under a second. Look at it with
 `ncgctl status`, ask it with `ncgctl explain`.
+
+In a cluster one ncgd is active: of the nodes with the label networking.gke.io/ncgd-gateway, the one that holds
+the Lease.
 
 Killing or restarting ncgd stops no tunnel and no session: the next ncgd finds them.
 
@@ -36,6 +42,11 @@ class Settings:
     state_dir: Path
     socket: Path
     node: str
+    node_address: IPAddress | None
+    """Where other nodes reach this one; None: as its Node object says."""
+    gateway: str
+    hands_over: bool
+    """At SIGTERM another node takes over first."""
     is_supervisor: bool
     is_cleaning: bool
     """Take everything of ncgd off this machine, and end."""
@@ -94,7 +105,28 @@ def parse(argv: list[str] | None = None) -> Settings:
         help=f"what must survive a reboot (default {_STATE_DIR}; with another --run-dir, RUN_DIR/state)",
     )
     parser.add_argument("--socket", type=Path, help="where ncgctl finds us (default RUN_DIR/ncgd.sock)")
-    parser.add_argument("--node", default=socket.gethostname(), help="name shown as CurrNode (default: the host's)")
+    parser.add_argument(
+        "--node",
+        default=os.environ.get("NODE_NAME") or socket.gethostname(),
+        help="name of this node in the cluster, shown as CurrNode (default: NODE_NAME, or the host's name)",
+    )
+    parser.add_argument(
+        "--node-address",
+        type=ip_address,
+        default=os.environ.get("NODE_IP") or None,
+        help="where other nodes reach this one (default: NODE_IP, or the InternalIP of its Node object)",
+    )
+    parser.add_argument(
+        "--gateway",
+        default="default",
+        help="NetworkConnectivityGateway whose Lease, ncgd-GATEWAY, says which node is active, with --source "
+        "kubernetes (default %(default)s)",
+    )
+    parser.add_argument(
+        "--hand-over",
+        action="store_true",
+        help="at SIGTERM first have another node take over, if one can: for a pod that ends with its charon",
+    )
     parser.add_argument(
         "--supervise", action="store_true", help="start charon and exabgp ourselves, and again whenever they die"
     )
@@ -129,6 +161,9 @@ def parse(argv: list[str] | None = None) -> Settings:
         state_dir=(given.state_dir or (_STATE_DIR if run_dir == RUN_DIR else run_dir / "state")).absolute(),
         socket=given.socket or run_dir / "ncgd.sock",
         node=given.node,
+        node_address=given.node_address,
+        gateway=given.gateway,
+        hands_over=given.hand_over,
         is_supervisor=given.supervise,
         is_cleaning=given.clean,
         vici_socket=given.vici_socket,

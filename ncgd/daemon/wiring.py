@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from ncgd.api.server import Api
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
+from ncgd.daemon.hand_over import hand_over
 from ncgd.daemon.lock import only_one
 from ncgd.daemon.loop import Loop, Observe, wall_time
 from ncgd.daemon.mailbox import Mailbox
@@ -37,6 +38,7 @@ from ncgd.errors import UserError
 from ncgd.model.event import CapabilityProbed
 from ncgd.model.ike import Charon
 from ncgd.model.process import Launch
+from ncgd.model.role import STANDALONE, Role
 from ncgd.model.secret import Vault
 from ncgd.sources.files import FilesSource
 
@@ -46,14 +48,17 @@ PROBE_SECONDS = 5.0
 """While neither dataplane can run: how often that is looked at again. What is missing may be installed meanwhile."""
 
 
-async def run(settings: Settings) -> None:
-    """Wire everything and run until cancelled. Raises UserError when another ncgd runs here."""
+async def run(settings: Settings, leaving: asyncio.Event) -> None:
+    """Wire everything and run until cancelled, or ``leaving`` is set and another node has taken over.
+
+    Raises UserError when another ncgd runs here.
+    """
     settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with only_one(settings.run_dir):
-        await _run(settings)
+        await _run(settings, leaving)
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, leaving: asyncio.Event) -> None:
     mailbox = Mailbox()
     vault = Vault(os.urandom(16))
     kernel = Kernel(mailbox.post, settings.sysctl_root)
@@ -94,8 +99,8 @@ async def _run(settings: Settings) -> None:
         "neighbors": cast("AnyTable", bgp.neighbors),
         "memory": cast("AnyTable", memory),
     }
-    run_source, observe = home(settings, vault, mailbox)
-    loop = Loop(mailbox, tables, kernel.program, settings.node, observe=observe)
+    place = home(settings, vault, mailbox)
+    loop = Loop(mailbox, tables, kernel.program, settings.node, role=place.role, observe=place.observe)
     api = Api(settings.socket, lambda: loop.state)
 
     async def probe_until_able() -> None:
@@ -121,31 +126,59 @@ async def _run(settings: Settings) -> None:
             ("translators", Translators(nft, mailbox.post).run()),
             ("memory", remember()),
             ("exabgp", bgp.run()),
-            ("source", run_source()),
+            *((name, run()) for name, run in place.jobs.items()),
             ("probe", prober.run()),
         ]
         jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run())]
         if supervisor is not None:
             jobs.append(("supervise", supervisor.run()))
-        for name, job in jobs:
-            group.create_task(job, name=name)
+        tasks = [group.create_task(job, name=name) for name, job in jobs]
+        await leaving.wait()
+        await hand_over(place.leave, lambda: loop.state.world)
+        for task in tasks:
+            task.cancel()
 
 
-def home(
-    settings: Settings, vault: Vault, mailbox: Mailbox
-) -> tuple[Callable[[], Coroutine[None, None, None]], Observe]:
-    """Where resources come from and status goes to. Raises UserError when the Kubernetes API cannot be used."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """Where resources come from, where status goes, and who says which part to play."""
+
+    jobs: Mapping[str, Callable[[], Coroutine[None, None, None]]]
+    observe: Observe = lambda _: None
+    role: Role = STANDALONE
+    """To start with."""
+    leave: Callable[[str], None] = lambda _: None
+    """Have another node take over, and say why."""
+
+
+def home(settings: Settings, vault: Vault, mailbox: Mailbox) -> Home:
+    """The home that the settings name. Raises UserError when the Kubernetes API cannot be used."""
     if settings.source == "files":
-        return FilesSource(settings.resources, vault, mailbox.post).run, lambda _: None
+        return Home(jobs={"source": FilesSource(settings.resources, vault, mailbox.post).run})
     try:
         # Only here, because it costs 4 MB, and an appliance does without these packages.
+        from ncgd.election.contest import Contest, undecided  # noqa: PLC0415
         from ncgd.sources.kubernetes.client import connect  # noqa: PLC0415
         from ncgd.sources.kubernetes.home import KubernetesHome  # noqa: PLC0415
     except ImportError as error:
         raise UserError(f"--source kubernetes needs more packages ({error}): pip install 'ncgd[kubernetes]'") from error
     cluster = connect(settings.kubeconfig)
     kubernetes = KubernetesHome(cluster, settings.namespace, vault, mailbox.post, node=settings.node, wall=wall_time)
-    return kubernetes.run, kubernetes.observe
+    contest = Contest(
+        cluster,
+        settings.namespace,
+        settings.gateway,
+        mailbox.post,
+        node=settings.node,
+        address=settings.node_address,
+        instance=os.urandom(8).hex(),
+    )
+    return Home(
+        jobs={"source": kubernetes.run, "election": contest.run},
+        observe=kubernetes.observe,
+        role=undecided(settings.gateway),
+        leave=contest.leave,
+    )
 
 
 def charon_directory(settings: Settings, name: str) -> Path:

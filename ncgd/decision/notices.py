@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from ncgd.decision.conditions import ACCEPTED, READY
 from ncgd.model.notice import Notice
 from ncgd.model.report import Condition, Report
+from ncgd.model.role import Part, Role
 from ncgd.model.spec import ObjectRef
 
 _NAMES = {
@@ -25,6 +26,18 @@ def notices(before: Report | None, after: Report) -> Iterator[Notice]:
                 yield from _ready(ref, last, condition)
             elif condition.type == ACCEPTED and not condition.is_true and _is_other(last, condition):
                 yield Notice(ref=ref, reason="Refused", message=condition.message, is_warning=True)
+
+
+def notices_of_role(before: Role, after: Report) -> Iterator[Notice]:
+    """What is new about who is the gateway, as seen on this node."""
+    role, text = after.role, after.role.message
+    if role.part == Part.ACTIVE and before.part == Part.STANDBY:
+        text = f"{after.node} is the gateway from now on; before: {before.message}"
+        yield Notice(ref=after.gateway, reason="GatewayMoved", message=text)
+    elif before.part == Part.ACTIVE and role.part in {Part.STANDBY, Part.NODE}:
+        yield Notice(ref=after.gateway, reason="StoodDown", message=f"{after.node} is not the gateway any more: {text}")
+    elif before.may_initiate and not role.may_initiate:
+        yield Notice(ref=after.gateway, reason=str(role.reason), message=f"{after.node}: {text}", is_warning=True)
 
 
 def _ready(ref: ObjectRef, last: Condition | None, now: Condition) -> Iterator[Notice]:

@@ -59,6 +59,14 @@ def is_draining(world: World) -> bool:
     return world.now - max(world.stood_down, world.told) < DRAINED_AFTER_SECONDS
 
 
+def has_left(world: World) -> bool:
+    """Whether nothing is up here any more that another gateway is to have; also when nothing is known to be."""
+    if world.role.is_gateway:
+        return False
+    is_empty = not any(view.sas for view in world.charons.values()) and not world.written.get("neighbors")
+    return not world.role.is_decided or (is_empty and not is_draining(world))
+
+
 def problems_of_role(world: World) -> Iterator[Problem]:
     """What is wrong with the role."""
     role = world.role

@@ -24,7 +24,8 @@ _PATH = re.compile(
 )
 _CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
 _CORE = {"secrets": "Secret", "events": "Event", "nodes": "Node", "services": "Service"}
-_KINDS = {crd.plural(kind): kind for kind in crd.DEFINED} | _CORE
+_LEASES = {"leases": "Lease"}
+_KINDS = {crd.plural(kind): kind for kind in crd.DEFINED} | _CORE | _LEASES
 
 
 @dataclass
@@ -197,7 +198,7 @@ class ApiServer:
         match = _PATH.fullmatch(path)
         plural = match["plural"] if match else ""
         kind = _KINDS.get(plural)
-        is_there = kind in self.definitions if match and match["group"] == GROUP else plural in _CORE
+        is_there = kind in self.definitions if match and match["group"] == GROUP else plural in _CORE | _LEASES
         if match is None or not is_there:
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         collection = f"{match['group'] or ''}/{match['version']}/{plural}"

@@ -77,6 +77,9 @@ class Store:
     def update(self, collection: str, namespace: str, new: Json, *, is_status: bool) -> Json:
         """Replace the one part, keep the other; the generation counts changes of the spec."""
         old = self.get(collection, namespace, new["metadata"]["name"])
+        version = old["metadata"]["resourceVersion"]
+        if new["metadata"].get("resourceVersion", version) != version:
+            raise Refused(409, "Conflict", "the object has been modified; please apply your changes to the latest one")
         made = copy.deepcopy(old)
         if is_status:
             made["status"] = copy.deepcopy(new.get("status", {}))

@@ -8,7 +8,7 @@ import copy
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 def path_of(kind: str, namespace: str, name: str = "") -> str:
     if kind == "Node":
         return "/api/v1/nodes" + (f"/{name}" if name else "")
+    if kind == "Lease":
+        return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases" + (f"/{name}" if name else "")
     base = f"/apis/{API_VERSION}" if kind in crd.DEFINED else "/api/v1"
     plural = crd.plural(kind) if kind in crd.DEFINED else f"{kind.lower()}s"
     return f"{base}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
@@ -46,6 +48,7 @@ class Place:
     namespace: str
     http: httpx2.AsyncClient
     double: ApiServer | None = None
+    nodes: list[str] = field(default_factory=list)
 
     def connect(self) -> Cluster:
         return connect(self.kubeconfig)
@@ -78,6 +81,18 @@ class Place:
         """As kubectl edit does it."""
         old = await self.get(kind, name)
         return await self.request("PUT", path_of(kind, self.namespace, name), changed(copy.deepcopy(old), path, value))
+
+    async def create_node(self, name: str, *, label: str | None = "") -> str:
+        """A Node that is a candidate, unless ``label`` is None; a real cluster keeps it until the test is over."""
+        full = f"{self.namespace}-{name}"
+        labels = {} if label is None else {"networking.gke.io/ncgd-gateway": label}
+        manifest = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": full, "labels": labels}}
+        self.nodes.append(full)
+        await self.request("POST", "/api/v1/nodes", manifest)
+        return full
+
+    async def cordon(self, node: str, *, is_cordoned: bool = True) -> None:
+        await self.edit("Node", node, "spec", {"unschedulable": True} if is_cordoned else {})
 
     async def delete(self, kind: str, name: str) -> None:
         await self.request("DELETE", path_of(kind, self.namespace, name))
@@ -128,6 +143,8 @@ async def real(_: Path) -> AsyncIterator[Place]:
         finally:
             for kind in (*crd.DEFINED, "Secret", "Event"):
                 await place.request("DELETE", path_of(kind, place.namespace))
+            for name in place.nodes:
+                await place.request("DELETE", f"/api/v1/nodes/{name}")
             await place.request("DELETE", f"/api/v1/namespaces/{place.namespace}")
 
 

@@ -14,6 +14,7 @@ from ncgd.sources.kubernetes.client import ApiRejected, connect
 from tests.fakes.api_server import Request
 from tests.kube.cluster import REAL, Place, double, path_of, real, until
 from tests.kube.home import Running
+from tests.kube.test_election import Player, renewed
 from tests.unit.resources.manifests import secret
 
 Json = dict[str, Any]
@@ -54,12 +55,22 @@ def uses(request: Request) -> Iterator[Grant]:
         if resource == "events":
             yield ("create", group, resource, "")
         return
-    yield ("watch" if request.is_watch else "list", group, resource, name)
+    if request.method in {"POST", "PUT"}:
+        yield ({"POST": "create", "PUT": "update"}[request.method], group, resource, "".join(rest[1:]))
+    elif rest[1:]:
+        yield ("get", group, resource, rest[1])
+    else:
+        is_named = resource in {"secrets", "leases"}  # a node may list all Nodes, though it asks for its own
+        yield ("watch" if request.is_watch else "list", group, resource, name if is_named else "")
 
 
 async def live(place: Place, kubeconfig: Path) -> None:
     """Everything that ncgd ever asks for."""
-    async with Running(Place(kubeconfig, place.namespace, place.http, place.double)) as it:
+    ours = Place(kubeconfig, place.namespace, place.http, place.double)
+    node = await place.create_node("a")
+    async with Running(ours) as it, Player(ours, node) as player:
+        await until(player.is_active)
+        await renewed(place)
         await it.until_whole()
         site = it.comes_up()
 
@@ -123,6 +134,7 @@ async def refused(place: Place, kubeconfig: Path) -> None:
         cluster.get(path_of("OverlayVPNTunnel", "default")),
         cluster.get("/api/v1/pods"),
         cluster.get("/api/v1/nodes/some-node"),
+        cluster.get(path_of("Lease", place.namespace)),
         cluster.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
         cluster.apply(tunnel, {**body, "spec": {"mtu": 1300}}),
     ]
@@ -139,6 +151,7 @@ async def refused(place: Place, kubeconfig: Path) -> None:
 def moved(item: Json, namespace: str) -> tuple[str, Json]:
     """A manifest of config/rbac in a test's namespace, and the path to create it at."""
     text = json.dumps(item).replace('"ncgd-', f'"{namespace}-').replace("kube-system", namespace)
+    text = text.replace(f'"{namespace}-default"', '"ncgd-default"')  # the Lease keeps its name
     made: Json = json.loads(text)
     plural = f"{made['kind'].lower()}s"
     if made["kind"] == "ServiceAccount":

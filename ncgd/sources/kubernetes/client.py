@@ -96,6 +96,10 @@ class Cluster:
         """Create an object, or ask for a review, at a collection's path."""
         return await self._exchange(self._with_body("POST", path, body, "application/json", query))
 
+    async def replace(self, path: str, body: Json) -> Json:
+        """Put an object in the place of the version that its ``resourceVersion`` names; ApiRejected 409 otherwise."""
+        return await self._exchange(self._with_body("PUT", path, body, "application/json", {}))
+
     async def delete(self, path: str, **query: str) -> Json:
         """Delete the object, or the collection, at a path."""
         return await self._exchange(self._http.build_request("DELETE", path, params=query))

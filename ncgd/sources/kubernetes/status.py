@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ncgd.decision.conditions import ACCEPTED
-from ncgd.decision.notices import notices
+from ncgd.decision.notices import notices, notices_of_role
 from ncgd.decision.received import received
 from ncgd.decision.world import SETTLE_SECONDS, World
 from ncgd.errors import DriverError, Rejected
 from ncgd.model.report import Condition, PeerReport, RefusedReport, Report, TunnelReport
+from ncgd.model.role import STANDALONE
 from ncgd.model.spec import Finding, ObjectRef
 from ncgd.resources import crd
 from ncgd.resources.object_status import gateway_status, peer_status, refused_status, tunnel_status
@@ -69,6 +70,7 @@ class StatusWriter:
         self._first_seen: float | None = None
         self._seen: Seen | None = None
         self._report: Report | None = None
+        self._role = STANDALONE
         self._written: dict[ObjectRef, _Written] = {}
         self._adopted: dict[tuple[ObjectRef, str], tuple[str, str]] = {}
         self._delay = 0.0
@@ -78,6 +80,13 @@ class StatusWriter:
         """Take note of the state after a pass. Nothing is told of a start that has not read everything yet."""
         report, now = seen.report, asyncio.get_running_loop().time()
         if report is None or seen.world.intent is None:
+            return
+        before, self._role = self._role, report.role
+        for notice in notices_of_role(before, report):
+            self._events.add(notice, self._wall())
+            self._wake.set()
+        if not (report.role.is_gateway and report.role.may_initiate):  # status is for the active one to tell
+            self._report = None
             return
         self._first_seen = now if self._first_seen is None else self._first_seen
         if self._report is None and _is_starting(seen.world, report) and now - self._first_seen < SETTLE_SECONDS:

@@ -35,6 +35,12 @@ def test_reloading_never_closes_an_sa_and_charon_heals_alone() -> None:
     assert (child["start_action"], child["dpd_action"], child["close_action"]) == ("none", "start", "start")
 
 
+def test_where_a_lease_decides_charon_brings_nothing_back_by_itself() -> None:
+    body = render.connection(replace(ROW, heals=False))["ncg-tunnel-1"]
+    child = body["children"]["esp-0a1b"]
+    assert (child["dpd_action"], child["close_action"], body["keyingtries"]) == ("clear", "none", 1)
+
+
 def test_we_rekey_before_google_does() -> None:
     """Google's lifetimes: 36 000 s for IKE, 10 800 s for the child (supported-ike-ciphers)."""
     body = render.connection(ROW)["ncg-tunnel-1"]
