@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ncgd.model.report import PeerReport, Problem, Report, TunnelReport
+from ncgd.model.report import CrossingReport, PeerReport, Problem, Report, TunnelReport
 from ncgd.model.role import Role
 from ncgd.model.spec import ObjectRef
 from ncgd.resources.object_status import (
@@ -42,8 +42,20 @@ def status(report: Report) -> Json:
         "leakProtection": leak_status(report.leak),
         "export": export_status(report.exports, listed=LISTED_PREFIXES),
         "masquerade": masquerade_status(report.masquerade),
+        "crossing": _crossing(report.crossing) if report.crossing else None,
+        "published": report.published,
         "problems": [_problem(problem) for problem in report.problems],
         "held": report.held,
+    }
+
+
+def _crossing(crossing: CrossingReport) -> Json:
+    return {
+        "transport": crossing.transport,
+        "reason": crossing.reason,
+        "message": crossing.message,
+        "prefixes": crossing.prefixes,
+        "refused": crossing.refused,
     }
 
 

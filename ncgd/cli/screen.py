@@ -23,6 +23,7 @@ def render(status: dict[str, Any], *, colour: bool = False) -> str:
     lines = [
         f"Gateway   {paint(status['status'], colour)}   {status['gateway']} on node {status['node']}, {status['mode']}",
         *_role(status["role"]),
+        *_crossing(status["crossing"]),
         *_wrapped(f"Dataplane {dataplane['mode']}: {dataplane['reason']}", " " * 10),
         "",
         *_tunnels(status["tunnels"], colour),
@@ -44,6 +45,16 @@ def _role(role: dict[str, Any]) -> list[str]:
         return []
     held_over = "" if role["mayInitiate"] else ", held over"
     return _wrapped(f"Role      {role['part']}{held_over}: {role['message']}", " " * 10)
+
+
+def _crossing(crossing: dict[str, Any] | None) -> list[str]:
+    """How this node sends to the gateway; nothing on the gateway itself."""
+    if crossing is None:
+        return []
+    refused = f", {sum(crossing['refused'].values())} of them refused" if crossing["refused"] else ""
+    count = crossing["prefixes"]
+    told = f"{count} prefix{'' if count == 1 else 'es'} from it{refused}"
+    return _wrapped(f"Crossing  {crossing['transport']}: {crossing['message']}; {told}", " " * 10)
 
 
 def paint(word: str, colour: bool) -> str:

@@ -1,13 +1,31 @@
 """World → what should be, table by table. Calls the choosers in order; decides nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision import rib as rib_module
+from ncgd.decision.crossing import (
+    GATEWAY,
+    HERE,
+    MAX_PREFIXES,
+    Crossing,
+    adjacencies,
+    asked_ways,
+    choose_crossing,
+    crossing_carriers,
+    crossing_exits,
+    crossing_nexthops,
+    crossing_sysctls,
+    gateway_check,
+    vxlan_addresses,
+    vxlan_links,
+)
 from ncgd.decision.export import exports
+from ncgd.decision.policy import ImportCheck
 from ncgd.decision.renewal import has_outdated_charon, is_drained, is_settled, renewing, without
-from ncgd.decision.role import in_force, kept_neighbors, kept_tunnels
-from ncgd.decision.routes import Carriers, distinct_numbers, nexthop_id
+from ncgd.decision.rib import Decision
+from ncgd.decision.role import has_heard_all, in_force, kept_neighbors, kept_tunnels
+from ncgd.decision.routes import Carriers, distinct_numbers, nexthop_id, stable_number
 from ncgd.decision.sessions import (
     carriers,
     import_checks,
@@ -22,6 +40,7 @@ from ncgd.decision.tunnels import KERNEL_CHARON, Dataplane, TunnelPlan, choose_d
 from ncgd.decision.world import Rows, World
 from ncgd.model.fib import Nexthop, NexthopGroup
 from ncgd.model.ike import Charon, DataplaneMode, EspPort
+from ncgd.model.prefix import Prefix
 from ncgd.model.report import ExportReport
 from ncgd.model.role import Part
 from ncgd.model.spec import Intent, LeakProtection, Masquerade, Mode
@@ -42,6 +61,9 @@ class Desired:
     carriers: Carriers = field(default_factory=Carriers)
     lost: frozenset[str] = frozenset()
     """Peers from which the others take over the return path."""
+    crossing: Crossing = HERE
+    exits: frozenset[str] = frozenset()
+    """What guarded prefixes may leave by: interfaces, and next hops as ``via ADDRESS``."""
     renewing: str | None = None
     """The tunnel that carries nothing, though it could, because its SAs are being renewed."""
     exports: tuple[ExportReport, ...] = ()
@@ -54,24 +76,31 @@ def desired_state(world: World) -> Desired:
     intent = in_force(world.intent or Intent(), world.role)
     dataplane = choose_dataplane(intent.gateway, world)
     tunnels = kept_tunnels(plan_tunnels(intent, world, dataplane.mode), world) if dataplane.mode else {}
-    able = carriers(intent, world, tunnels)
+    crossing = choose_crossing(intent, world)
+    able = carriers(intent, world, tunnels) if world.role.is_gateway else crossing_carriers(crossing, world)
     renewed = renewing(intent, world, tunnels, able)
     able = without(able, renewed, intent)
     lost = lost_peers(intent, world, able)
-    if world.intent is not None and world.role.is_decided:
+    if world.intent is not None:
         _decide_paths(intent, world.intent, world)
+    links = {plan.link.name: plan.link for plan in tunnels.values() if plan.link}
+    overlay = vxlan_links(intent, crossing, world)
     tables: dict[str, Rows] = {
+        "ways": asked_ways(world),
         "processes": _processes(tunnels, dataplane.mode, world),
         "esp_ports": _esp_ports(tunnels),
-        "sysctls": _sysctls(tunnels, intent, world),
-        "links": {plan.link.name: plan.link for plan in tunnels.values() if plan.link},
-        "addresses": {key: row for plan in tunnels.values() for key, row in plan.addresses.items()},
+        "sysctls": {**_sysctls(tunnels, intent, world), **_cluster_sysctls(overlay, crossing, world)},
+        "links": dict((links | overlay).items()),
+        "addresses": {key: row for plan in tunnels.values() for key, row in plan.addresses.items()}
+        | vxlan_addresses(overlay),
+        "adjacencies": adjacencies(crossing, world),
         "clamps": {plan.clamp.interface: plan.clamp for plan in tunnels.values() if plan.clamp},
         "credentials": {name: plan.credential for name, plan in tunnels.items()},
         "connections": {name: plan.connection for name, plan in tunnels.items()},
-        "nexthops": _nexthops(intent, world, tunnels, able),
+        "nexthops": _nexthops(intent, world, tunnels, able, crossing),
         "probes": dict(plan_probes(intent, world, tunnels).items()),
         "neighbors": dict(kept_neighbors(plan_neighbors(intent, world, tunnels, lost), world).items()),
+        "slices": dict(world.packing.rows.items()),
     }
     for name, plan in tunnels.items():
         may_end = len(tunnels) == 1 or (renewed == name and is_drained(world, tables, able))
@@ -83,6 +112,8 @@ def desired_state(world: World) -> Desired:
         tunnels=tunnels,
         carriers=able,
         lost=lost,
+        crossing=crossing,
+        exits=frozenset(links) if world.role.is_gateway else crossing_exits(crossing),
         renewing=renewed,
         exports=exports(intent, world.own),
         tables=tables,
@@ -91,37 +122,55 @@ def desired_state(world: World) -> Desired:
 
 def _decide_paths(intent: Intent, known: Intent, world: World) -> None:
     """``known`` is all that was read, ``intent`` what of it is in force here."""
+    is_gateway = world.role.is_gateway
+    if not world.role.is_decided:
+        _protect(intent, {GATEWAY: (gateway_check(known, world), MAX_PREFIXES)}, world)
+        return
     order = preference(intent) if intent.gateway.mode == Mode.ACTIVE_PASSIVE else None
-    checks = import_checks(intent, world)
-    world.rib.configure(checks, order, may_forget=known.is_complete)
+    checks = import_checks(intent, world) if is_gateway else {GATEWAY: (gateway_check(known, world), MAX_PREFIXES)}
+    world.rib.configure(checks, order, may_forget=known.is_complete or not is_gateway)
     rank = rib_module.rank_in_order(order) if order is not None else rib_module.rank
     if not world.routes.is_read:  # which prefixes fit under a limit depends on those that are installed
         return
     changed = world.rib.decide(rank, world.routes.installed.keys())
-    _protect(known, world)
+    _protect(intent, checks, world)
     if changed:
         world.routes.update(changed)
-        if world.role.is_gateway:
-            world.protection.update(changed)
-        else:  # its sessions have ended, but nobody has said that these are not the VPC's any more
-            world.protection.remember(changed)
+        world.protection.update(changed)
+    _publish(intent, changed, world)
 
 
-def _protect(intent: Intent, world: World) -> None:
+def _protect(intent: Intent, checks: Mapping[str, tuple[ImportCheck, int]], world: World) -> None:
     """What is to be protected: what tunnels bring, and of what they once brought, what they still might."""
     world.protection.exempting(is_wanted=intent.gateway.masquerade != Masquerade.OFF)
     if intent.gateway.leak_protection == LeakProtection.OFF:
         world.protection.protect(frozenset(), world.rib.best)
         world.protection.forget()
         return
-    in_tunnel = frozenset(name for name, peer in intent.peers.items() if peer.tunnel)
+    in_tunnel = frozenset(name for name in checks if name not in intent.peers or intent.peers[name].tunnel)
     world.protection.protect(in_tunnel, world.rib.best)
     if world.protection.memory and world.interfaces is not None:
-        judges = [check for name, (check, _) in import_checks(intent, world).items() if name in in_tunnel]
+        judges = [check for name, (check, _) in checks.items() if name in in_tunnel]
         if not intent.is_complete:  # some peer is not known, nor its policy
             judges.append(safe_check(intent, world))
         key = tuple(check.key for check in judges)
         world.protection.judge(lambda prefix: any(judge.refusal_of_prefix(prefix) is None for judge in judges), key)
+
+
+def _publish(intent: Intent, changed: Decision, world: World) -> None:
+    """What other nodes are told: all that is forwarded or protected here."""
+    packing, protection, routes = world.packing, world.protection, world.routes
+    spoken, protection.moved = protection.moved.union(*changed.values()), set()
+    if world.role.part != Part.ACTIVE:
+        packing.end()
+        return
+    if packing.begin(intent.gateway.ref.name, world.node, world.role.epoch):
+        spoken = {*routes.desired, *protection.learned, *protection.remembered}
+
+    def is_wanted(prefix: Prefix) -> bool:
+        return prefix in routes.desired or prefix in protection.learned or prefix in protection.remembered
+
+    packing.update(spoken, is_wanted, may_remove=has_heard_all(world))
 
 
 def _processes(tunnels: Mapping[str, TunnelPlan], mode: DataplaneMode | None, world: World) -> Rows:
@@ -179,9 +228,15 @@ def _may_forward(world: World) -> bool:
     return protection.disk.is_read and protection.backstops.is_settled and not protection.unjudged and is_guarded
 
 
-def _nexthops(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], able: Carriers) -> Rows:
-    rows: dict[int, Nexthop | NexthopGroup] = {}
-    numbers = distinct_numbers(intent.peers)
+def _cluster_sysctls(links: Iterable[str], crossing: Crossing, world: World) -> Rows:
+    return {} if world.role.part == Part.STANDALONE else crossing_sysctls(links, crossing, world)
+
+
+def _nexthops(
+    intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], able: Carriers, crossing: Crossing
+) -> Rows:
+    rows = crossing_nexthops(crossing, world)
+    numbers = {**distinct_numbers(intent.peers), GATEWAY: stable_number(GATEWAY)}
     for name, peer in intent.peers.items():
         version = peer.peer_ip.version
         plan = tunnels.get(peer.tunnel) if peer.tunnel else None

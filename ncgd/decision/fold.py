@@ -1,31 +1,31 @@
 """How events change the World. ``fold`` is the only way it changes, and time is an event like the others."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import replace
 
+from ncgd.decision.fold_cluster import fold_cluster
+from ncgd.decision.fold_kernel import fold_kernel, without_tuns
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
 from ncgd.decision.fold_ranges import fold_ranges, pass_time
 from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.decision.retry import RENEWAL_SECONDS, Retry, again
-from ncgd.decision.role import DRAINED_AFTER_SECONDS, fold_role
-from ncgd.decision.world import MEDDLED, SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
+from ncgd.decision.role import DRAINED_AFTER_SECONDS
+from ncgd.decision.waiting import retries_without
+from ncgd.decision.world import SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session, SessionState
-from ncgd.model.fib import AddressKey, Interface
 from ncgd.model.ike import Connection, Credential, Repair, SaState, StaleSa, TunnelSa
 
 SPEAKER_GRACE_SECONDS = 120.0
 """How long sessions count as alive while our own speaker restarts: the restart time that we announce."""
 SPEAKER_RETURN_SECONDS = 5.0
 """How soon after its return the speaker has told which sessions it has."""
-READ_BACK = frozenset({"links", "addresses", "nexthops"})
-"""Small tables that are read back from the kernel."""
+READ_BACK = frozenset({"links", "addresses", "nexthops", "slices"})
+"""Small tables that are read back from the kernel, and from the API."""
 READ_SECONDS = 0.5
 """How long a reading may take to show what was written."""
 END_OF_RIB_SECONDS = 60.0
 """A peer that has sent some paths and no End-of-RIB by then has sent all (RFC 4724 §4.2 wants such a timer)."""
-REPAIR_SECONDS = 1.0
-"""Rows of ours that others change are put right at most so often: a fight with another program costs no core."""
 _WHOLE = frozenset({"routes", "guard", "masquerade", "memory"})
 """Tables with one retry for all their rows."""
 FORGOTTEN_SECONDS = 60.0
@@ -38,8 +38,8 @@ def fold(world: World, event: ev.Event, now: float) -> World:
     match event:
         case ev.IntentRead(intent=intent):
             return replace(world, intent=intent)
-        case ev.RoleChanged(role=role):
-            return fold_role(world, role)
+        case ev.RoleChanged() | ev.SlicesRead() | ev.WaysRead():
+            return fold_cluster(world, event)
         case ev.CapabilityProbed(capability=capability):
             return replace(world, capability=capability)
         case ev.ProcessesRead() | ev.ProcessChanged():
@@ -50,7 +50,7 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             before, since = world.esp or {}, 0.0 if world.esp is None else now
             return replace(world, esp={if_id: before.get(if_id, since) for if_id in if_ids})
         case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.RoutesMeddled() | ev.ProbesRead():
-            return _fold_kernel(world, event)
+            return fold_kernel(world, event)
         case (
             ev.PrefixesRemembered()
             | ev.GuardRead()
@@ -88,7 +88,7 @@ def _fold_process(world: World, event: ev.ProcessesRead | ev.ProcessChanged) -> 
     if event.is_running:
         return world
     # The next charon makes a device of its own: what is read of this one's end is no news any more.
-    return replace(_without_tuns(world, {event.name}), lost_tuns=world.lost_tuns - {event.name})
+    return replace(without_tuns(world, {event.name}), lost_tuns=world.lost_tuns - {event.name})
 
 
 def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev.IkeFailed | ev.TunFound) -> World:
@@ -97,7 +97,7 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
             before = world.charons.get(name, CharonView())
             view = replace(before, is_up=True, version=version, since=world.now, is_read=False, reason="")
             # A charon that just answered may be a new one that holds nothing: load everything again.
-            retries = _without(world, "credentials", "connections", "sas")
+            retries = retries_without(world, "credentials", "connections", "sas")
             world = replace(world, charons={**world.charons, name: view}, retries=retries)
             return _unread_rows_of(world, name, tunnels)
         case ev.CharonLost(charon=name, reason=reason):
@@ -116,18 +116,6 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
                 tun_indexes={**world.tun_indexes, name: index},
                 lost_tuns=world.lost_tuns - {name},
             )
-
-
-def _without_tuns(world: World, charons: Set[str]) -> World:
-    """These userspace charons have lost their TUN devices, and their SAs with them."""
-    dead = charons & world.tuns.keys()
-    return replace(
-        world,
-        tuns={charon: tun for charon, tun in world.tuns.items() if charon not in dead},
-        charons={
-            name: replace(view, sas={}, is_read=False) if name in dead else view for name, view in world.charons.items()
-        },
-    )
 
 
 def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
@@ -150,79 +138,6 @@ def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
     own = {row.if_id for row in connections if isinstance(row, Connection) and row.tunnel in installed}
     esp = None if world.esp is None else {if_id: world.now if if_id in own else at for if_id, at in world.esp.items()}
     return replace(world, retries=retries, ike_failures=failures, esp=esp)
-
-
-def _fold_kernel(
-    world: World, event: ev.InterfacesRead | ev.NexthopsRead | ev.RoutesRead | ev.RoutesMeddled | ev.ProbesRead
-) -> World:
-    match event:
-        case ev.InterfacesRead(interfaces=interfaces):
-            return _fold_interfaces(_read(world, "links", "addresses"), interfaces)
-        case ev.NexthopsRead(nexthops=nexthops):
-            # Routes mostly fail for want of their group: there is no need to wait any longer.
-            world = replace(world, retries=_without(world, "routes"))
-            return replace(_read(world, "nexthops"), nexthops=dict(nexthops))
-        case ev.RoutesRead(routes=routes, backstops=backstops, shadows=shadows):
-            world.routes.shadows = shadows
-            world.protection.found(world.protection.backstops, backstops, world.rib.best)
-            return replace(world, drift=world.drift + world.routes.read(routes))
-        case ev.RoutesMeddled(routes=changed, backstops=guards):
-            drift = world.routes.meddled(changed) + world.protection.backstops.meddled(guards)
-            return _fold_meddling(world, drift)
-        case ev.ProbesRead(probes=probes):
-            return replace(world, probes=dict(probes))
-
-
-def _fold_meddling(world: World, drift: int) -> World:
-    """At once when it is the first time for a while, else REPAIR_SECONDS after the last repair."""
-    if not drift:
-        return world
-    last = world.retries.get(MEDDLED)
-    if last is None:
-        repair = Retry(1, world.now)
-    elif last.due <= world.now:
-        repair = Retry(last.attempts + 1, max(world.now, last.due + REPAIR_SECONDS))
-    else:
-        repair = last
-    return replace(world, drift=world.drift + drift, retries={**world.retries, MEDDLED: repair})
-
-
-def _read(world: World, *tables: str) -> World:
-    """The tables have been read: what was written and is not there may be written again."""
-    kept = {
-        (table, key): retry for (table, key), retry in world.retries.items() if table not in tables or retry.attempts
-    }
-    return replace(world, retries=kept)
-
-
-def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World:
-    before = world.interfaces or {}
-    renewed = [name for name, old in before.items() if name not in interfaces or interfaces[name].index != old.index]
-    world = replace(world, interfaces=dict(interfaces))
-    if not renewed:
-        return world
-    # What belonged to a device went with it: addresses and settings, and a userspace charon's SAs with its TUN; but a
-    # device with another index than the charon's was one before it.
-    dead = {
-        charon
-        for charon, tun in world.tuns.items()
-        if tun in renewed and before[tun].index == world.tun_indexes[charon]
-    }
-    addresses = {
-        key: row
-        for key, row in world.written.get("addresses", {}).items()
-        if not (isinstance(key, AddressKey) and key.interface in renewed)
-    }
-    sysctls = {
-        key: row
-        for key, row in world.written.get("sysctls", {}).items()
-        if not any(f".{name}." in str(key) for name in renewed)
-    }
-    return replace(
-        _without_tuns(world, dead),
-        lost_tuns=world.lost_tuns | dead,
-        written={**world.written, "addresses": addresses, "sysctls": sysctls},
-    )
 
 
 def _fold_written(world: World, event: ev.TableWritten) -> World:
@@ -273,7 +188,7 @@ def _went_to_a_dead_program(event: ev.TableWritten, key: object, row: object, wo
 
 def _route_retry(world: World, *, is_new: bool) -> dict[tuple[str, object], Retry]:
     before = world.retries.get(("routes", ""))
-    retries = _without(world, "routes")
+    retries = retries_without(world, "routes")
     if world.routes.failed:
         retries["routes", ""] = again(before, world.now) if is_new or before is None else before
     return retries
@@ -324,7 +239,7 @@ def _fold_bgp(world: World, event: ev.Event) -> World:
             view = SpeakerView(is_up=True, version=version, neighbors=neighbors, since=world.now, is_read=was_read)
             # Known by name only: what is wanted is written again, what is not is removed.
             written: dict[str, Rows] = {**world.written, "neighbors": dict.fromkeys(neighbors)}
-            return replace(world, speaker=view, written=written, retries=_without(world, "neighbors"))
+            return replace(world, speaker=view, written=written, retries=retries_without(world, "neighbors"))
         case ev.SpeakerRead():
             return replace(world, speaker=replace(world.speaker, is_read=True))
         case ev.SpeakerLost(reason=reason):
@@ -380,11 +295,6 @@ def _lost(session: Session, now: float, reason: str, graceful_seconds: float) ->
         reason=reason,
         graceful_until=now + graceful_seconds if graceful_seconds else None,
     )
-
-
-def _without(world: World, *tables: str) -> dict[tuple[str, object], Retry]:
-    """The retries of other tables: a program that has just come up need not wait for its rows."""
-    return {(table, key): retry for (table, key), retry in world.retries.items() if table not in tables}
 
 
 def _unread_rows_of(world: World, charon: str, tunnels: frozenset[str]) -> World:

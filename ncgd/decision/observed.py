@@ -10,6 +10,8 @@ def observed(table: str, world: World) -> Rows:
         return dict(observed_links(world).items())
     if table == "nexthops":
         return dict((world.nexthops or {}).items())
+    if table == "slices":
+        return dict(world.packing.ours.items())
     if table == "addresses":
         return _observed_addresses(world)
     return world.written.get(table, {})
@@ -28,7 +30,7 @@ def _observed_addresses(world: World) -> Rows:
 
 
 def observed_links(world: World) -> dict[str, Link]:
-    """Our interfaces as they are: XFRM interfaces with our prefix, and the TUN devices of our charons."""
+    """Our interfaces as they are: XFRM and VXLAN devices with our prefix, and the TUN devices of our charons."""
     tuns = set(world.tuns.values())
     links: dict[str, Link] = {}
     for name, interface in (world.interfaces or {}).items():
@@ -37,5 +39,9 @@ def observed_links(world: World) -> dict[str, Link]:
         elif name.startswith(LINK_PREFIX) and interface.kind == LinkKind.XFRM:
             links[name] = Link(
                 name=name, kind=LinkKind.XFRM, mtu=interface.mtu, if_id=interface.if_id, is_up=interface.is_up
+            )
+        elif name.startswith(LINK_PREFIX) and interface.kind == LinkKind.VXLAN:
+            links[name] = Link(
+                name=name, kind=LinkKind.VXLAN, mtu=interface.mtu, vxlan=interface.vxlan, is_up=interface.is_up
             )
     return links

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ncgd.decision.crossing_report import problems_of_crossing
 from ncgd.decision.desired import SPEAKER, Desired
 from ncgd.decision.export_problems import export_problems
 from ncgd.decision.masquerade import asked_before_us
@@ -16,6 +17,7 @@ from ncgd.model.ike import SaState
 from ncgd.model.masquerade import PRIORITY
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
+from ncgd.model.role import Part
 from ncgd.model.spec import Finding, Intent, LeakProtection
 
 FIGHT_REPAIRS = 3
@@ -59,6 +61,7 @@ def find_problems(
     silent = {name for name, plan in desired.tunnels.items() if plan.charon.name not in told}
     return (
         *problems_of_role(world),
+        *problems_of_crossing(world, desired.crossing),
         *machine,
         *_of_paths(world, desired, intent),
         *_of_probes(world, desired),
@@ -76,7 +79,7 @@ def find_problems(
 
 
 def _of_machine(world: World, desired: Desired) -> Iterator[Problem]:
-    if world.capability is not None and desired.dataplane.mode is None:
+    if world.capability is not None and desired.dataplane.mode is None and world.role.part != Part.NODE:
         yield Problem(
             reason="DataplaneUnavailable",
             object="machine",

@@ -136,6 +136,8 @@ class Protection:
         self._judged_by: Hashable = None
         self.unjudged: set[Prefix] = set()
         """Those of them that have not been held against the import policy yet."""
+        self.moved: set[Prefix] = set()
+        """Those whose protection may have changed since somebody last took this set."""
         self._look_at_disk = 0.0
         self._may_forget: float | None = None
 
@@ -143,23 +145,20 @@ class Protection:
         """Take over rankings that changed."""
         moved = self._place(changed)
         if self.memory:
-            spoken = self.memory.intersection(chain.from_iterable(changed.values()))
+            carried = (prefixes for ranking, prefixes in changed.items() if ranking is not None)
+            spoken = self.memory.intersection(chain.from_iterable(carried))
             self.memory -= spoken
             self.remembered -= spoken
             self.unjudged -= spoken
             moved |= spoken
         self._touch(moved)
 
-    def remember(self, changed: Decision) -> None:
-        """The peers of these prefixes are another ncgd's now: what was learned here stays protected, as remembered."""
-        all_changed = set(chain.from_iterable(changed.values()))
-        prefixes = self.learned & all_changed
-        self.learned -= prefixes
-        self.mixed -= prefixes
-        self.plain -= all_changed
+    def remember(self) -> None:
+        """The peers are another ncgd's now, or ours: what was learned until now stays protected, as remembered."""
+        prefixes, self.learned, self.mixed = self.learned, set(), set()
         self.memory |= prefixes
         self.remembered |= prefixes
-        self._touch(all_changed)
+        self._touch(prefixes)
 
     def protect(self, in_tunnel: frozenset[str], best: Mapping[Prefix, Ranking]) -> None:
         """What these peers send is to be protected, from now on and as far as it is known."""
@@ -304,6 +303,7 @@ class Protection:
         return {*(prefixes & self.learned), *(prefixes & self.plain), *(prefixes & self.remembered)} - DEFAULT_ROUTES
 
     def _touch(self, prefixes: Set[Prefix]) -> None:
+        self.moved |= prefixes
         settled = prefixes - self.unjudged
         wanted = self._wanted(settled)
         self.backstops.touch(settled, wanted)

@@ -16,12 +16,28 @@ DRAINED_AFTER_SECONDS = 0.5
 
 def fold_role(world: World, role: Role) -> World:
     """The World after the role was told (again)."""
+    if role.is_gateway != world.role.is_gateway:  # nobody has said that what was learned is not the VPC's any more
+        world.protection.remember()
     if role.is_gateway or not role.is_decided:
         return replace(world, role=role, stood_down=None)
     if world.stood_down is not None:
         return replace(world, role=role)
     # Should it be the gateway again, peers have to send all they have before anything is let go.
     return replace(world, role=role, stood_down=world.now, synced=frozenset())
+
+
+def has_heard_all(world: World) -> bool:
+    """Whether all that is the VPC's has been told since the start, or since the part changed: what is missing is gone.
+
+    A gateway hears it from its peers, another node from the slices that the active one has written in this term.
+    """
+    role, intent = world.role, world.intent
+    if intent is None or not role.is_decided or world.rib.has_more:
+        return False
+    if role.is_gateway:
+        return intent.is_complete and all(name in world.synced for name in intent.peers)
+    held = world.packing.held.values()
+    return bool(held) and bool(role.holder) and all(row.epoch >= role.epoch for row in held)
 
 
 def in_force(intent: Intent, role: Role) -> Intent:

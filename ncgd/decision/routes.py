@@ -183,6 +183,10 @@ class RouteTable:
                 self.failed.pop(prefix, None)
         return routes
 
+    def has_version(self, version: int) -> bool:
+        """Whether a route of this IP version is wanted."""
+        return any(each == version for _, each in self._rankings.values())
+
     def is_leaving(self, prefix: Prefix) -> bool:
         """True while a route is installed that nobody wants: what protects it goes after it."""
         return prefix in self.installed and prefix not in self.desired

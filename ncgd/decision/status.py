@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
+from ncgd.decision.crossing_report import report_crossing
 from ncgd.decision.desired import Desired
 from ncgd.decision.export import exported
 from ncgd.decision.masquerade import masquerade_report
@@ -59,6 +60,7 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
         drift=world.drift,
         leak=_leak(world, intent),
         masquerade=masquerade_report(world, intent),
+        published=sum(len(row.prefixes) for row in world.packing.ours.values()),
         problems=problems,
         held=dict(held),
     )
@@ -85,6 +87,7 @@ def _elsewhere(world: World, desired: Desired, held: Mapping[str, str]) -> Repor
         drift=world.drift,
         leak=replace(_leak(world, intent), waits_for=()),
         masquerade=masquerade_report(world, intent),
+        crossing=report_crossing(world, desired.crossing),
         problems=find_problems(world, desired, (), ()),
         held=dict(held),
     )

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision.own_ranges import OwnRanges
+from ncgd.decision.packing import Packing
 from ncgd.decision.protection import Protection
 from ncgd.decision.retry import Retry
 from ncgd.decision.rib import Rib
 from ncgd.decision.routes import RouteTable
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session
-from ncgd.model.fib import Interface, Nexthop, NexthopGroup
+from ncgd.model.fib import Interface, Nexthop, NexthopGroup, Way
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
 from ncgd.model.masquerade import NatChain
+from ncgd.model.prefix import IPAddress
 from ncgd.model.probe import ProbeReport
 from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import Intent
@@ -116,6 +118,10 @@ class World:
     rib: Rib = field(default_factory=Rib)
     routes: RouteTable = field(default_factory=RouteTable)
     protection: Protection = field(default_factory=Protection)
+    packing: Packing = field(default_factory=Packing)
+    """The slices in the API: what other nodes are told, or this one is."""
+    ways: Mapping[IPAddress, Way | None] = field(default_factory=dict)
+    """How the kernel would send to some addresses now; None: not at all."""
     flaw: Flaw | None = None
     """What was wrong with the file of remembered prefixes."""
     filter_reason: str = ""

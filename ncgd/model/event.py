@@ -17,6 +17,7 @@ from ncgd.model.masquerade import NatChain
 from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import ProbeReport
 from ncgd.model.role import Role
+from ncgd.model.route_slice import RouteSlice
 from ncgd.model.spec import Intent
 
 
@@ -214,6 +215,13 @@ class InterfacesRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlicesRead:
+    """All OverlayRouteSlices of the namespace, by name."""
+
+    slices: Mapping[str, RouteSlice]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaysRead:
     """How the kernel would send to the addresses that it was asked for; None: not at all."""
 
@@ -369,6 +377,7 @@ Event = (
     | EndOfRib
     | InterfacesRead
     | WaysRead
+    | SlicesRead
     | EspRead
     | NexthopsRead
     | RoutesRead

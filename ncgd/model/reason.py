@@ -83,3 +83,17 @@ class RoleReason(StrEnum):
     NO_LABEL = "NotACandidate"
     YIELDS = "YieldsLease"
     SUPERSEDED = "Superseded"
+
+
+class CrossingReason(StrEnum):
+    """Why a node sends to the active gateway's node as it does, or cannot."""
+
+    HERE = "GatewayHere"
+    ON_LINK = "GatewayOnLink"
+    OFF_LINK = "GatewayNotOnLink"
+    ASKED_FOR = "AskedFor"
+    NO_GATEWAY = "NoActiveGateway"
+    NO_ADDRESS = "GatewayAddressUnknown"
+    NOT_LOOKED = "NotLookedUpYet"
+    NO_ROUTE = "NoRouteToGateway"
+    NOT_ON_LINK = "DirectImpossible"

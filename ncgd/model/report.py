@@ -140,6 +140,20 @@ class ExportReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CrossingReport:
+    """How a node that is not the gateway sends to the one that is. Counts of prefixes."""
+
+    transport: str
+    """``Direct``, ``VXLAN`` or ``none``."""
+    reason: str
+    message: str
+    prefixes: int = 0
+    """Read from slices."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """By reason; why, ``ncgctl explain`` says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The whole picture after a pass."""
 
@@ -163,6 +177,10 @@ class Report:
     drift: int = 0
     leak: LeakReport
     masquerade: MasqueradeReport
+    crossing: CrossingReport | None = None
+    """None on the gateway itself."""
+    published: int = 0
+    """Prefixes that other nodes are told of."""
     problems: tuple[Problem, ...] = ()
     held: dict[str, str] = field(default_factory=dict)
     """Tables that are not written yet, and what they wait for."""

@@ -60,6 +60,14 @@ class ServiceExport(StrEnum):
     """The addresses that Services of type LoadBalancer were given."""
 
 
+class NodeTransport(StrEnum):
+    """How other nodes send to the active gateway's node."""
+
+    AUTO = "Auto"
+    DIRECT = "Direct"
+    VXLAN = "VXLAN"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectRef:
     """A resource: kind, namespace, name. Prints as ``OverlayVPNTunnel/kube-system/tunnel-1``."""
@@ -212,6 +220,7 @@ class Gateway:
     liveness: Liveness = Liveness()
     leak_protection: LeakProtection = LeakProtection.STRICT
     masquerade: Masquerade = Masquerade.EXEMPT
+    node_transport: NodeTransport = NodeTransport.AUTO
     created: str | None = None
     """``metadata.creationTimestamp`` (RFC 3339), if the source knows it."""
     generation: int = 0

@@ -5,6 +5,8 @@ A restarted ncgd finds tunnels, sessions and routes in full flight. Acting befor
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.world import SETTLE_SECONDS, World
+from ncgd.model.role import Part
+from ncgd.model.spec import Intent
 
 PROTECTIVE = frozenset({"backstops", "guard", "memory"})
 """Tables that keep cleartext in; they are right whatever the role turns out to be."""
@@ -18,7 +20,7 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return "the capability probe has not finished"
     if not world.role.is_decided and table not in PROTECTIVE:
         return world.role.message
-    if table == "processes":
+    if table in {"processes", "ways"}:
         return None
     if table == "memory":
         return None if world.protection.disk.is_read else "the remembered prefixes have not been read yet"
@@ -30,14 +32,32 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return world.filter_reason or "nftables has not been read yet"
     if table == "masquerade" and not world.protection.exempt.is_read:
         return world.filter_reason or "nftables has not been read yet"
-    strangers = world.speaker.neighbors - world.intent.peers.keys()
-    if table == "neighbors" and strangers and not world.intent.is_complete:
-        return f"session {min(strangers)} runs, and its resource cannot be read"
-    if table == "neighbors" and world.own.is_awaited and world.now - world.started < SETTLE_SECONDS:
-        return "the ranges of the cluster's nodes have not been read yet"
-    if table in {"nexthops", "routes", "neighbors"}:
+    if table == "neighbors" and (reason := _unknown_neighbors(world, world.intent)):
+        return reason
+    if table == "slices" and (reason := _unpublished(world)):
+        return reason
+    if table in {"nexthops", "routes", "neighbors", "slices"}:
         return unsettled(world, desired)
     return None
+
+
+def _unknown_neighbors(world: World, intent: Intent) -> str | None:
+    """Why it is not known what the neighbours are to be told, or None."""
+    strangers = world.speaker.neighbors - intent.peers.keys()
+    if strangers and not intent.is_complete:
+        return f"session {min(strangers)} runs, and its resource cannot be read"
+    if world.own.is_awaited and world.now - world.started < SETTLE_SECONDS:
+        return "the ranges of the cluster's nodes have not been read yet"
+    return None
+
+
+def _unpublished(world: World) -> str | None:
+    """Why other nodes are told nothing (new), or None."""
+    if world.role.part != Part.ACTIVE:
+        return None  # nothing is wanted of them
+    if not world.role.may_initiate:
+        return world.role.message
+    return None if world.protection.disk.is_read else "the remembered prefixes have not been read yet"
 
 
 def unsettled(world: World, desired: Desired) -> str | None:
@@ -54,11 +74,3 @@ def unsettled(world: World, desired: Desired) -> str | None:
         if ("probes", tunnel) not in world.retries:  # what cannot be probed says nothing
             return f"the probe of tunnel {tunnel} has not said what is known of it"
     return None
-
-
-def may_remove_routes(world: World) -> bool:
-    """True once every peer in force has sent a whole table, and it is decided: what is missing then is gone."""
-    intent = world.intent
-    if not world.role.is_gateway:
-        return world.role.is_decided
-    return intent is not None and all(name in world.synced for name in intent.peers) and not world.rib.has_more

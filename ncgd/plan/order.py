@@ -5,10 +5,12 @@ Build from the bottom up, then remove from the top down: make before break, with
 
 BOTTOM_UP = (
     "processes",
+    "ways",
     "esp_ports",
     "links",
     "sysctls",
     "addresses",
+    "adjacencies",
     "nexthops",
     "masquerade",
     "routes",
@@ -19,6 +21,7 @@ BOTTOM_UP = (
     "sas",
     "probes",
     "neighbors",
+    "slices",
     "memory",
 )
 """Rows of a table need rows of the tables before it. Failover (nexthops) waits for no other program."""

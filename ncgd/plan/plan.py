@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from ncgd.decision.desired import Desired
 from ncgd.decision.masquerade import own_networks
 from ncgd.decision.observed import observed
-from ncgd.decision.role import is_draining
+from ncgd.decision.role import has_heard_all, is_draining
 from ncgd.decision.sas import plan_sas
 from ncgd.decision.world import MEDDLED, World
 from ncgd.model.delta import Delta, diff
 from ncgd.model.fib import NexthopGroup, RouteChange
 from ncgd.model.prefix import Prefix
 from ncgd.model.spec import Intent
-from ncgd.plan.gates import closed, may_remove_routes, unsettled
+from ncgd.plan.gates import closed, unsettled
 from ncgd.plan.order import BESIDE, BOTTOM_UP, WITHDRAWN_FIRST
 
 
@@ -81,7 +81,7 @@ def _plan_small_tables(world: World, desired: Desired, held: dict[str, str]) -> 
     intent = world.intent or Intent(is_complete=False)
     if is_draining(world):
         deltas = {table: delta if table == WITHDRAWN_FIRST else Delta(set=delta.set) for table, delta in deltas.items()}
-    if (not intent.is_complete and world.role.is_gateway) or desired.dataplane.mode is None:
+    if world.role.is_gateway and (not intent.is_complete or desired.dataplane.mode is None):
         deltas = {table: _without_unexplained(table, delta, intent) for table, delta in deltas.items()}
     return deltas
 
@@ -103,8 +103,8 @@ def _failover(deltas: dict[str, Delta[object, object]], world: World) -> list[St
 
 def _plan_routes(world: World, desired: Desired, held: Mapping[str, str]) -> RouteChange:
     """Routes once the picture is complete; backstops before, since they hurt nothing that has a route."""
-    may_remove = world.intent is not None and world.intent.is_complete and may_remove_routes(world)
-    if may_remove and world.role.is_gateway:
+    may_remove = has_heard_all(world)
+    if may_remove:
         world.protection.forget()
     if _may_try("routes", world):
         world.routes.retry_failed()
@@ -131,8 +131,10 @@ def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) ->
         protection.guard.retry()
         # A userspace tunnel's interface is known only once its charon has answered.
         is_known = intent is not None and intent.is_complete and desired.dataplane.mode is not None
+        if not world.role.is_gateway:
+            is_known = desired.crossing.transport is not None
         deltas["guard"] = protection.change_guard(
-            frozenset(map(str, desired.tables["links"])),
+            desired.exits,
             world.routes.is_leaving,
             may_close=is_known and not is_draining(world) and unsettled(world, desired) is None,
         )

@@ -298,6 +298,14 @@ class GatewaySpec(_Part):
             " Off leaves translating to those."
         ),
     ] = None
+    node_transport: Annotated[
+        Literal["Auto", "Direct", "VXLAN"] | None,
+        _about(
+            f"How other nodes send to the active gateway's node. Default {default_of(Gateway, 'node_transport')}: over"
+            " the link where they share one, else through a VXLAN device of ours. VXLAN also where the network between"
+            " nodes takes no packets from the addresses of pods."
+        ),
+    ] = None
 
 
 class Condition(_Part):

@@ -19,50 +19,28 @@ from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.bgp import Attributes, Neighbor, Origin
 from ncgd.model.delta import Outcome
-from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup
+from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup, Way
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import Connection, Repair, SaState, StaleSa, TunnelSa
 from ncgd.model.masquerade import OwnNetwork
-from ncgd.model.prefix import Prefix
+from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.report import Report
 from ncgd.model.role import STANDALONE, Role
-from ncgd.model.spec import Gateway, Intent, Masquerade, ObjectRef, Peer, SecretRef, Tunnel
+from ncgd.model.route_slice import RouteSlice
+from ncgd.model.spec import Gateway, Intent, Masquerade
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
+from tests.scenarios.resources import peer, tunnel
 
 VPC = px.parse("10.128.0.0/20")
 PODS = px.parse("10.10.0.0/24")
+ON_LINK = Way(interface="eth0", source=IPv4Address("192.168.100.2"), length=24)
 CAPABLE = ev.Capability(kernel_esp=True, userspace_esp=True, detail="probed")
 
 
 def attributes(med: int = 100, path: tuple[int, ...] = (64512,)) -> Attributes:
     """What a Cloud Router sends."""
     return Attributes(as_path=path, as_path_length=len(path), origin=Origin.INCOMPLETE, med=med)
-
-
-def tunnel(number: int, **changes: object) -> Tunnel:
-    """Tunnel ``tunnel-N`` of the HA VPN example."""
-    base = Tunnel(
-        ref=ObjectRef(kind="OverlayVPNTunnel", namespace="kube-system", name=f"tunnel-{number}"),
-        remote_address=IPv4Address(f"198.51.100.1{number}"),
-        public_address=IPv4Address("203.0.113.10"),
-        local_tunnel_ip=IPv4Address(f"169.254.{number}.2"),
-        psk=SecretRef(namespace="kube-system", name="ike-key", fingerprint="f0"),
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def peer(number: int, **changes: object) -> Peer:
-    """Peer ``peer-N`` of the HA VPN example."""
-    base = Peer(
-        ref=ObjectRef(kind="OverlayBGPPeer", namespace="kube-system", name=f"peer-{number}"),
-        local_asn=65010,
-        peer_asn=64512,
-        local_ip=IPv4Address(f"169.254.{number}.2"),
-        peer_ip=IPv4Address(f"169.254.{number}.1"),
-        tunnel=f"tunnel-{number}",
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def ha_vpn(**gateway: object) -> Intent:
@@ -106,6 +84,11 @@ class Site:
         self.is_probe_mute = False
         self.neighbors: dict[str, Neighbor] = {}
         self.sent: dict[str, dict[Prefix, Attributes]] = {}
+        self.slices: dict[str, RouteSlice] = {}
+        """What the API server holds; several sites may share it."""
+        self.ways: dict[IPAddress, Way | None] = {}
+        """How the kernel would send to other nodes; those that are not named here are on the link of eth0."""
+        self.asked: set[IPAddress] = set()
         self.plans: list[Plan] = []
         self._ike_ids = 0
         self._indexes = 10
@@ -190,6 +173,10 @@ class Site:
             self.pulses[name.replace("_", "-")] = Vitality(pulse=pulse, since=self.now)
         self._tell_pulses()
 
+    def reads_slices(self) -> None:
+        """The API server tells what it holds."""
+        self._tell(ev.SlicesRead(slices=dict(self.slices)))
+
     def tell(self, *events: ev.Event) -> None:
         """Something happens."""
         self._tell(*events)
@@ -267,9 +254,8 @@ class Site:
                 self.interfaces[name] = replace(self.interfaces[name], mtu=link.mtu)
                 continue
             self._indexes += 1
-            self.interfaces[name] = Interface(
-                index=self._indexes, name=name, kind="xfrm", mtu=link.mtu, is_up=True, if_id=link.if_id
-            )
+            made = Interface(index=self._indexes, name=name, kind=str(link.kind), mtu=link.mtu, is_up=True)
+            self.interfaces[name] = replace(made, if_id=link.if_id, vxlan=link.vxlan)
         for name in removed:
             del self.interfaces[name]
 
@@ -351,6 +337,20 @@ class Site:
                 for prefix, path in self.sent.get(name, {}).items():
                     self._tell(ev.PathsLearned(peer=name, attributes=path, prefixes=(prefix,)))
                 self._tell(ev.EndOfRib(peer=name, version=4))
+
+    def _write_ways(self, rows: Mapping[IPAddress, None], removed: frozenset[IPAddress]) -> None:
+        self.asked = (self.asked | rows.keys()) - removed
+        self.look()
+
+    def look(self) -> None:
+        """The kernel answers how it would send to the addresses that it is asked for."""
+        self._tell(ev.WaysRead(ways={address: self.ways.get(address, ON_LINK) for address in self.asked}))
+
+    def _write_slices(self, rows: Mapping[str, RouteSlice], removed: frozenset[str]) -> None:
+        self.slices |= rows
+        for name in removed:
+            del self.slices[name]
+        self.reads_slices()
 
     def _write_guard(self, rows: Mapping[Prefix | str, None], removed: frozenset[Prefix | str]) -> None:
         assert not [row for row in removed & self.routes.keys() if row not in self.world.routes.desired], (

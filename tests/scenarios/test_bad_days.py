@@ -10,7 +10,8 @@ from ncgd.model.ike import IkeFailure, SaState, TunnelSa
 from ncgd.model.report import Health
 from ncgd.model.spec import DataplaneChoice, Intent
 from ncgd.plan.plan import Step
-from tests.scenarios.site import CAPABLE, VPC, Site, attributes, ha_vpn, healthy_site, peer, tunnel
+from tests.scenarios.resources import peer, tunnel
+from tests.scenarios.site import CAPABLE, VPC, Site, attributes, ha_vpn, healthy_site
 
 
 def test_a_thousand_failures_later_the_next_attempt_is_still_due_soon() -> None:

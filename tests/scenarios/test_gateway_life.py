@@ -13,7 +13,8 @@ from ncgd.model.ike import DataplaneMode, SaState, TunnelSa
 from ncgd.model.report import Health
 from ncgd.model.spec import DataplaneChoice, Intent, Mode
 from ncgd.plan.plan import RouteStep, Step
-from tests.scenarios.site import CAPABLE, PODS, VPC, Site, attributes, ha_vpn, healthy_site, peer, tunnel
+from tests.scenarios.resources import peer, tunnel
+from tests.scenarios.site import CAPABLE, PODS, VPC, Site, attributes, ha_vpn, healthy_site
 
 BOTH = {"ncg-tunnel-1", "ncg-tunnel-2"}
 

@@ -8,7 +8,8 @@ from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.spec import DataplaneChoice, LeakProtection, Policy
 from ncgd.plan.plan import Step
-from tests.scenarios.site import VPC, Site, attributes, ha_vpn, healthy_site, peer, tunnel
+from tests.scenarios.resources import peer, tunnel
+from tests.scenarios.site import VPC, Site, attributes, ha_vpn, healthy_site
 
 OTHER = px.parse("10.200.0.0/16")
 PASSING = {"lo", "ncg-tunnel-1", "ncg-tunnel-2"}

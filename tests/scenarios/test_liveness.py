@@ -11,7 +11,8 @@ from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from ncgd.model.report import Health
 from ncgd.model.spec import Liveness, OwnLiveness
 from ncgd.plan.plan import Step
-from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, tunnel
+from tests.scenarios.resources import tunnel
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
 
 BOTH = {"ncg-tunnel-1", "ncg-tunnel-2"}
 

@@ -10,7 +10,8 @@ from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.masquerade import NatChain, NatRule, OwnNetwork, Verdict
 from ncgd.model.spec import LeakProtection, Masquerade, Policy
-from tests.scenarios.site import PODS, VPC, Site, attributes, ha_vpn, healthy_site, peer
+from tests.scenarios.resources import peer
+from tests.scenarios.site import PODS, VPC, Site, attributes, ha_vpn, healthy_site
 
 OTHER = px.parse("10.200.0.0/16")
 EVERYTHING = px.parse("0.0.0.0/0")

@@ -12,7 +12,8 @@ from ncgd.model import prefix as px
 from ncgd.model.flaw import Flaw
 from ncgd.model.spec import Intent, LeakProtection, Policy, PrefixRule
 from ncgd.plan.plan import RouteStep, Step
-from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, peer, tunnel
+from tests.scenarios.resources import peer, tunnel
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
 
 OTHER = px.parse("10.200.0.0/16")
 

@@ -7,7 +7,8 @@ from ncgd.model import event as ev
 from ncgd.model.ike import IkeFailure
 from ncgd.model.report import Health
 from ncgd.model.spec import Intent
-from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site, tunnel
+from tests.scenarios.resources import tunnel
+from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
 
 BOTH = {"ncg-tunnel-1", "ncg-tunnel-2"}
 

@@ -1,5 +1,6 @@
 """What an ncgd does and leaves alone in each part: with the Lease, without it, and in between."""
 
+from ipaddress import ip_address
 from itertools import pairwise
 
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
@@ -17,7 +18,14 @@ ACTIVE = Role(part=Part.ACTIVE, holder="node-1", epoch=1, reason=RoleReason.HOLD
 HELD_OVER = Role(
     part=Part.ACTIVE, holder="node-1", epoch=1, may_initiate=False, reason=RoleReason.HELD_OVER, message="not renewed"
 )
-STANDBY = Role(part=Part.STANDBY, holder="node-2", epoch=2, reason=RoleReason.OTHER_HOLDS, message="node-2 holds it")
+STANDBY = Role(
+    part=Part.STANDBY,
+    holder="node-2",
+    holder_address=ip_address("192.168.100.3"),
+    epoch=2,
+    reason=RoleReason.OTHER_HOLDS,
+    message="node-2 holds it",
+)
 
 
 def gateway(role: Role = UNDECIDED) -> Site:

@@ -6,7 +6,8 @@ from itertools import count
 from ncgd.decision.routes import Carriers, RouteTable, distinct_numbers, group_id, stable_number
 from ncgd.model import prefix as px
 from ncgd.model.fib import NexthopGroup
-from tests.scenarios.site import ha_vpn, healthy_site, peer
+from tests.scenarios.resources import peer
+from tests.scenarios.site import ha_vpn, healthy_site
 
 
 def _twins() -> tuple[str, str]:

@@ -1,0 +1,38 @@
+"""How the cluster changes what is known: the part played here, the slices, and the ways to other nodes."""
+
+from dataclasses import replace
+
+from ncgd.decision.crossing import GATEWAY, PATH
+from ncgd.decision.role import fold_role
+from ncgd.decision.waiting import read_again
+from ncgd.decision.world import World
+from ncgd.model import event as ev
+
+
+def fold_cluster(world: World, event: ev.RoleChanged | ev.SlicesRead | ev.WaysRead) -> World:
+    """The World after one event about the cluster."""
+    match event:
+        case ev.RoleChanged(role=role):
+            return _heard(fold_role(world, role))
+        case ev.SlicesRead(slices=slices):
+            world.packing.read(slices)
+            return _heard(read_again(world, "slices"))
+        case ev.WaysRead(ways=ways):
+            return replace(world, ways=dict(ways))
+
+
+def _heard(world: World) -> World:
+    """On a node that is not the gateway, the prefixes in slices are the paths of one more peer.
+
+    No slice at all says nothing: a gateway without prefixes says so in one. Somebody has removed them, and what was
+    read stays until the gateway has written them again.
+    """
+    packing, role = world.packing, world.role
+    if role.is_gateway or not role.is_decided or not packing.held:
+        return world
+    table = world.rib.peers.get(GATEWAY)
+    known = frozenset(table.paths) if table else frozenset()
+    published = packing.published
+    world.rib.learn(GATEWAY, PATH, published - known)
+    world.rib.withdraw(GATEWAY, known - published)
+    return world

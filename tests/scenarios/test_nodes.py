@@ -1,0 +1,378 @@
+"""A node that is not the gateway: what it takes from slices, how it sends there, and that nothing leaks meanwhile."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+from ncgd.decision.crossing import VXLAN_LINK, vxlan_mac
+from ncgd.decision.role import DRAINED_AFTER_SECONDS
+from ncgd.model import event as ev
+from ncgd.model import prefix as px
+from ncgd.model.fib import Adjacency, Interface, Way
+from ncgd.model.prefix import Prefix
+from ncgd.model.reason import RoleReason
+from ncgd.model.report import Health
+from ncgd.model.role import Part, Role
+from ncgd.model.route_slice import RouteSlice
+from ncgd.model.spec import Gateway, Intent, NodeTransport
+from ncgd.plan.plan import RouteStep
+from tests.scenarios.site import ON_LINK, VPC, Site, attributes, ha_vpn
+
+OTHER = px.parse("10.130.0.0/16")
+A, B = ip_address("192.168.100.11"), ip_address("192.168.100.12")
+ROUTED = replace(ON_LINK, gateway=ip_address("192.168.100.1"), length=0)
+UNDECIDED = Role(part=Part.UNDECIDED, reason=RoleReason.NOT_READ, message="not read yet")
+
+
+def follows(holder: str, epoch: int, part: Part = Part.NODE) -> Role:
+    address = {"gw-a": A, "gw-b": B, "": None}[holder]
+    return Role(part=part, holder=holder, holder_address=address, epoch=epoch, reason=RoleReason.NO_LABEL, message="")
+
+
+def hears(site: Site, role: Role) -> None:
+    """The Lease says so."""
+    site.role = role
+    site.tell(ev.RoleChanged(role=role))
+
+
+def published(*prefixes: Prefix, epoch: int = 1, number: int = 0) -> dict[str, RouteSlice]:
+    name = f"default-{number}"
+    return {
+        name: RouteSlice(name=name, gateway="default", node="gw-a", epoch=epoch, prefixes=frozenset(prefixes)),
+    }
+
+
+def node(way: Way | None = ON_LINK, *prefixes: Prefix, transport: NodeTransport = NodeTransport.AUTO) -> Site:
+    """A node that follows gateway ``gw-a``."""
+    site = Site(Intent(gateway=Gateway(node_transport=transport)), role=UNDECIDED)
+    site.ways = {A: way, B: way}
+    site.slices = published(*(prefixes or (VPC,)))
+    hears(site, follows("gw-a", 1))
+    site.reads_slices()
+    site.after(DRAINED_AFTER_SECONDS)
+    return site
+
+
+def touched(site: Site, since: int) -> list[tuple[str, set[object]]]:
+    """Tables and keys that were written, in order."""
+    steps = [step for plan in site.plans[since:] for step in plan.steps]
+    return [
+        ("routes", {*step.change.routes, *step.change.backstops})
+        if isinstance(step, RouteStep)
+        else (step.table, {*step.delta.set, *step.delta.remove})
+        for step in steps
+    ]
+
+
+def test_prefixes_go_to_the_gateway_over_the_link_that_is_shared() -> None:
+    site = node()
+    assert site.carries(VPC) == {"eth0"}
+    assert site.protects(VPC) == (True, True)
+    assert f"via {A}" in site.guard
+    assert "eth0" not in site.guard
+    assert VXLAN_LINK not in site.interfaces
+    report = site.report()
+    assert report.crossing
+    assert (report.crossing.transport, report.crossing.reason, report.crossing.prefixes) == (
+        "Direct",
+        "GatewayOnLink",
+        1,
+    )
+    assert (report.health, report.problems) == (Health.STANDBY, ())
+
+
+def test_one_next_hop_is_replaced_when_the_gateway_moves() -> None:
+    site = node()
+    before, begun = dict(site.routes), len(site.plans)
+    hears(site, follows("gw-b", 2))
+    site.settle()
+    assert site.routes == before
+    (number,) = [row.members[0] for row in site.nexthops.values() if hasattr(row, "members")]
+    assert touched(site, begun) == [
+        ("ways", {B}),
+        ("ways", {A}),
+        ("nexthops", {number}),
+        ("guard", {f"via {A}", f"via {B}"}),
+    ]
+    assert site.nexthops[number].gateway == B  # type: ignore[union-attr]
+
+
+def test_where_no_link_is_shared_a_vxlan_device_carries() -> None:
+    site = node(ROUTED)
+    assert site.carries(VPC) == {VXLAN_LINK}
+    device = site.interfaces[VXLAN_LINK]
+    assert device.vxlan
+    assert (str(device.vxlan.local), device.mtu) == ("192.168.100.2", 1450)
+    assert device.addresses == ("192.168.100.2/32",)
+    assert [row for row in site.guard if isinstance(row, str)].count(VXLAN_LINK) == 1
+    (row,) = site.world.written["adjacencies"].values()
+    assert row == Adjacency(mac=vxlan_mac(A), remote=A)
+    report = site.report()
+    assert report.crossing
+    assert (report.crossing.transport, report.crossing.reason) == ("VXLAN", "GatewayNotOnLink")
+
+    begun, index = len(site.plans), device.index
+    hears(site, follows("gw-b", 2))
+    site.settle()
+    assert site.interfaces[VXLAN_LINK].index == index
+    assert [table for table, _ in touched(site, begun)].count("nexthops") == 1
+    order = [table for table, _ in touched(site, begun)]
+    assert order.index("adjacencies") < order.index("nexthops"), "make before break"
+    assert "routes" not in order
+
+
+def test_the_transport_can_be_asked_for_and_says_when_it_cannot_be() -> None:
+    assert node(transport=NodeTransport.VXLAN).carries(VPC) == {VXLAN_LINK}
+    site = node(ROUTED, transport=NodeTransport.DIRECT)
+    assert site.carries(VPC) == set()
+    assert site.protects(VPC) == (True, True)
+    assert [problem.reason for problem in site.report().problems] == ["DirectImpossible"]
+
+
+def test_a_device_without_neighbours_is_no_shared_link() -> None:
+    site = node(Way(interface="wg0", source=ip_address("192.168.100.2"), length=24))
+    site.interfaces["wg0"] = Interface(index=9, name="wg0", kind="wireguard", mtu=1420, is_up=True)
+    site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
+    site.settle()
+    assert site.carries(VPC) == {VXLAN_LINK}
+    assert site.interfaces[VXLAN_LINK].mtu == 1370
+
+
+def test_without_a_way_to_the_gateway_packets_are_held_back_and_status_says_so() -> None:
+    site = node(None)
+    assert site.carries(VPC) == set()
+    assert site.protects(VPC) == (True, True)
+    (problem,) = site.report().problems
+    assert problem.reason == "NoRouteToGateway"
+    assert "192.168.100.11 (node gw-a, the active gateway)" in problem.message
+    site.ways[A] = ON_LINK
+    site.look()
+    site.settle()
+    assert site.carries(VPC) == {"eth0"}
+    assert site.report().problems == ()
+
+
+def test_without_a_gateway_packets_are_held_back_until_there_is_one() -> None:
+    site = node(ROUTED)
+    index = site.interfaces[VXLAN_LINK].index
+    hears(site, follows("", 2))
+    site.settle()
+    assert site.carries(VPC) == set()
+    assert site.protects(VPC) == (True, True)
+    assert site.report().problems[0].reason == "NoActiveGateway"
+    assert site.interfaces[VXLAN_LINK].index == index, "its next hop would take the routes along"
+    begun = len(site.plans)
+    hears(site, follows("gw-b", 3))
+    site.settle()
+    assert site.carries(VPC) == {VXLAN_LINK}
+    assert "routes" not in [table for table, _ in touched(site, begun)]
+
+
+def test_a_prefix_comes_and_goes_with_its_slice() -> None:
+    site = node()
+    site.slices |= published(OTHER, number=1)
+    site.reads_slices()
+    site.settle()
+    assert site.carries(OTHER) == {"eth0"}
+    del site.slices["default-1"]
+    site.reads_slices()
+    site.settle()
+    assert OTHER not in site.routes
+    assert site.protects(OTHER) == (False, False)
+    assert site.protects(VPC) == (True, True)
+
+
+def test_slices_that_are_all_gone_say_nothing() -> None:
+    site = node()
+    site.slices.clear()
+    site.reads_slices()
+    site.settle()
+    assert site.carries(VPC) == {"eth0"}
+    site.slices = published(epoch=1)
+    site.slices["default-0"] = replace(site.slices["default-0"], prefixes=frozenset())
+    site.reads_slices()
+    site.settle()
+    assert VPC not in site.routes
+    assert site.protects(VPC) == (False, False)
+
+
+def test_a_restart_touches_nothing_and_what_is_remembered_stays_until_the_gateway_of_this_term_has_spoken() -> None:
+    site = node(ON_LINK, VPC, OTHER)
+    assert site.saved() == {VPC, OTHER}
+    routes, nexthops, begun = dict(site.routes), dict(site.nexthops), len(site.plans)
+    site.role = UNDECIDED
+    site.start(site.intent, in_a_hurry=True)
+    site.settle()
+    site.slices = published(VPC, epoch=1)
+    hears(site, follows("gw-b", 2))
+    site.after(DRAINED_AFTER_SECONDS)
+    site.reads_slices()
+    site.settle()
+    assert site.routes == routes
+    assert nexthops.keys() == site.nexthops.keys()
+    assert "routes" not in [table for table, _ in touched(site, begun)]
+    assert site.protects(OTHER) == (True, True)
+    site.slices = published(VPC, epoch=2)
+    site.reads_slices()
+    site.settle()
+    assert site.protects(OTHER) == (False, False)
+    assert OTHER not in site.routes
+    assert site.carries(VPC) == {"eth0"}
+
+
+def test_a_reboot_guards_what_is_remembered_before_anything_is_read() -> None:
+    site = node()
+    assert site.saved() == {VPC}
+    site.role = UNDECIDED
+    site.reboot(site.intent)
+    site.settle()
+    assert site.protects(VPC) == (True, True)
+
+
+def test_what_is_the_node_s_own_is_refused_with_its_reason() -> None:
+    site = node()
+    bridge = Interface(index=8, name="cni0", kind="bridge", mtu=1500, is_up=True, addresses=("10.244.1.1/24",))
+    site.interfaces["cni0"] = bridge
+    clashing, covering = px.parse("10.244.0.0/16"), px.parse("192.168.100.11/32")
+    site.slices = published(VPC, clashing, covering, px.make(4, 0, 0))
+    site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
+    site.reads_slices()
+    site.settle()
+    assert set(site.routes) == {VPC}
+    report = site.report()
+    assert report.crossing
+    assert report.crossing.refused == {"OwnPrefix": 1, "TunnelEndpoint": 1, "DefaultRoute": 1}
+    (problem,) = report.problems
+    assert problem.reason == "PrefixRefused"
+    assert "10.244.0.0/16: it overlaps a network of ours" in problem.message
+
+
+def test_prefixes_of_the_other_ip_version_are_held_back() -> None:
+    v6 = px.parse("2001:db8:128::/48")
+    site = node(ON_LINK, VPC, v6)
+    assert site.carries(v6) == set()
+    assert site.protects(v6) == (True, True)
+    assert site.carries(VPC) == {"eth0"}
+    assert [problem.reason for problem in site.report().problems] == ["NoWayForIPVersion"]
+
+
+def candidate() -> Site:
+    """A standby with tunnels of its own in its resources, behind gateway ``gw-a``."""
+    site = Site(ha_vpn(), role=UNDECIDED)
+    for peer in site.intent.peers:
+        site.sent[peer] = {VPC: attributes()}
+    site.ways = {A: ON_LINK, B: ON_LINK}
+    site.slices = published(VPC, OTHER)
+    site.charon_answers()
+    site.speaker_answers()
+    hears(site, follows("gw-a", 1, Part.STANDBY))
+    site.reads_slices()
+    site.after(DRAINED_AFTER_SECONDS)
+    return site
+
+
+def active(epoch: int, *, may_initiate: bool = True) -> Role:
+    return Role(
+        part=Part.ACTIVE,
+        holder="node-1",
+        holder_address=ip_address("192.168.100.2"),
+        epoch=epoch,
+        may_initiate=may_initiate,
+        reason=RoleReason.HOLDS,
+        message="holds the Lease" if may_initiate else "the Lease has run out",
+    )
+
+
+def test_a_standby_sends_to_the_active_one_as_every_node_does() -> None:
+    site = candidate()
+    assert (site.carries(VPC), site.sas) == ({"eth0"}, {})
+
+
+def test_a_standby_that_becomes_active_leaves_no_gap_and_lets_go_only_what_its_peers_do_not_send() -> None:
+    site = candidate()
+    hears(site, active(2))
+    for _ in range(30):
+        plan = site.one_pass()
+        assert site.protects(VPC) == (True, True)
+        if site.world.synced != set(site.intent.peers):
+            assert site.protects(OTHER) == (True, True)
+            assert OTHER in {prefix for row in site.slices.values() for prefix in row.prefixes}
+        if not plan.steps:
+            break
+    assert site.carries(VPC) == {"ncg-tunnel-1", "ncg-tunnel-2"}
+    assert VXLAN_LINK in site.interfaces, "nodes that share no link with us send through it"
+    assert not any(isinstance(row, str) and ("via" in row or row == VXLAN_LINK) for row in site.guard)
+    site.after(1.0)
+    assert site.protects(OTHER) == (False, False)
+    (row,) = site.slices.values()
+    assert (row.node, row.epoch, row.prefixes) == ("node-1", 2, {VPC})
+    assert site.report().published == 1
+
+
+def test_an_active_one_that_stands_down_turns_its_routes_to_the_next() -> None:
+    site = candidate()
+    hears(site, active(2))
+    site.settle()
+    site.after(1.0)
+    site.slices = {name: replace(row, node="gw-a", epoch=3) for name, row in site.slices.items()}
+    hears(site, follows("gw-a", 3, Part.STANDBY))
+    for _ in range(30):
+        site.one_pass()
+        assert VPC in site.routes
+        assert site.protects(VPC) == (True, True)
+    site.after(1.0)
+    assert site.carries(VPC) == {"eth0"}
+    assert f"via {A}" in site.guard
+    assert not site.sas
+    assert {row.node for row in site.slices.values()} == {"gw-a"}, "another's term"
+
+
+def test_a_lease_that_has_run_out_publishes_nothing_new() -> None:
+    site = candidate()
+    hears(site, active(2))
+    site.settle()
+    hears(site, active(2, may_initiate=False))
+    before = dict(site.slices)
+    site.peer_sends("peer-1", px.parse("10.131.0.0/16"))
+    site.settle()
+    assert site.slices == before
+    assert site.plans[-1].held["slices"] == "the Lease has run out"
+    hears(site, active(2))
+    site.settle()
+    assert len({prefix for row in site.slices.values() for prefix in row.prefixes}) > 1
+
+
+def test_a_restarted_gateway_takes_nothing_back_before_its_peers_have_spoken() -> None:
+    site = candidate()
+    hears(site, active(2))
+    site.settle()
+    site.peer_sends("peer-1", OTHER)
+    site.after(1.0)
+    both = {prefix for row in site.slices.values() for prefix in row.prefixes}
+    assert both == {VPC, OTHER}
+    begun = len(site.plans)
+    site.role = UNDECIDED
+    site.disk.clear()
+    neighbors, site.neighbors = site.neighbors, {}
+    site.start(site.intent)
+    hears(site, active(2))
+    site.reads_slices()
+    site.charon_answers()
+    site.speaker_answers()
+    site.settle()
+    assert not [keys for table, keys in touched(site, begun) if table == "slices"]
+    assert neighbors.keys() == site.neighbors.keys()
+
+
+def test_one_changed_prefix_of_five_thousand_rewrites_one_slice() -> None:
+    site = candidate()
+    hears(site, active(2))
+    many = [px.make(4, (10 << 24) + (140 << 16) + (number << 4), 28) for number in range(5000)]
+    site.peer_sends("peer-1", *many[:4990])
+    site.settle()
+    site.after(1.0)
+    assert len(site.slices) == 20
+    begun = len(site.plans)
+    site.peer_sends("peer-1", many[4995])
+    site.settle()
+    (keys,) = [keys for table, keys in touched(site, begun) if table == "slices"]
+    assert len(keys) == 1
