@@ -88,6 +88,8 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         "esp_ports": cast("AnyTable", EspPortTable(nft)),
         "links": cast("AnyTable", kernel.links),
         "addresses": cast("AnyTable", kernel.addresses),
+        "adjacencies": cast("AnyTable", kernel.adjacencies),
+        "ways": cast("AnyTable", kernel.ways),
         "nexthops": cast("AnyTable", kernel.nexthops),
         "masquerade": cast("AnyTable", exemption),
         "guard": cast("AnyTable", guard),
