@@ -16,8 +16,10 @@ from ncgd.drivers.kernel.transport import NetlinkSocket
 from ncgd.model.fib import Interface
 
 _SETTINGS = Path("/proc/sys/net/ipv4")
-_UDP_TABLES = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
-_ROUTES = Path("/proc/net/route")
+_NET = Path("/proc/thread-self/net")
+"""Of the calling thread's network namespace."""
+_UDP_TABLES = (_NET / "udp", _NET / "udp6")
+_ROUTES = _NET / "route"
 _UP = 0x1
 """RTF_UP (``linux/route.h``)."""
 

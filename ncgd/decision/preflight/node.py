@@ -16,12 +16,12 @@ UNSEEN = "?"
 """A program in another PID namespace."""
 
 
-def node_checks(node: NodeFacts, intent: Intent, *, is_gateway: bool) -> Iterator[Check]:
-    """Everything about one machine; ``is_gateway``: tunnels may end here."""
+def node_checks(node: NodeFacts, intent: Intent, *, is_gateway: bool, is_installed: bool = False) -> Iterator[Check]:
+    """Everything about one machine; ``is_gateway``: tunnels may end here; ``is_installed``: ncgd's DaemonSet is."""
     yield _kernel(node)
     if is_gateway:
         yield _dataplane(node)
-        yield from _ports(node)
+        yield from _ports(node, is_installed=is_installed)
         yield from _reach(node.name, node.reach)
     yield _guard(node)
     yield _forwarding(node)
@@ -82,27 +82,32 @@ def _reverse_path(node: NodeFacts, intent: Intent) -> Check:
     )
 
 
-def _ports(node: NodeFacts) -> Iterator[Check]:
+def _ports(node: NodeFacts, *, is_installed: bool) -> Iterator[Check]:
+    """``is_installed``: a charon of ncgd may run in a pod, whose process another pod does not see."""
     taken = {port: program for port, program in sorted(node.udp_ports.items()) if program != CHARON}
     for port, program in taken.items():
-        todo = f"stop it, unless it is ncgd's charon: ss -lunp 'sport = :{port}'"
-        if program == UNSEEN:
-            saw = f"UDP {port} is taken by a program that cannot be seen from a container"
-            yield warn("ike-port", node.name, saw, todo)
-        else:
+        todo = f"stop it: charon needs this port (ss -lunp 'sport = :{port}')"
+        if program != UNSEEN:
             yield fail("ike-port", node.name, f"UDP {port} is taken by {program}", todo)
+        elif not is_installed:
+            yield warn("ike-port", node.name, f"UDP {port} is taken by a program that a pod cannot see", todo)
+    if is_installed and UNSEEN in taken.values():
+        yield ok("ike-port", node.name, "UDP 500 and 4500 are taken, as ncgd's pod would do it")
     if not taken:
         whose = "charon's" if node.udp_ports else "free"
         yield ok("ike-port", node.name, f"UDP 500 and 4500 are {whose}")
 
 
 def _reach(where: str, tried: tuple[Reach, ...]) -> Iterator[Check]:
+    outcomes: dict[tuple[str, str], list[int]] = {}
     for each in tried:
-        name, target = "reach", f"{each.peer}, UDP {each.port}"
-        if each.outcome == "answered":
-            yield ok(name, where, f"{target}: the peer answers IKE")
-        elif each.outcome == "silent":
+        outcomes.setdefault((each.peer, each.outcome), []).append(each.port)
+    for (peer, outcome), ports in outcomes.items():
+        target = f"{peer}, UDP {' and '.join(map(str, ports))}"
+        if outcome == "answered":
+            yield ok("reach", where, f"{target}: the peer answers IKE")
+        elif outcome == "silent":
             todo = "allow UDP 500 and 4500 both ways; a peer answers only the address that it knows as ours"
-            yield warn(name, where, f"{target}: no answer", todo)
+            yield warn("reach", where, f"{target}: no answer", todo)
         else:
-            yield fail(name, where, f"{target}: {each.outcome}", "check route, firewall and spec.peer.publicIP")
+            yield fail("reach", where, f"{target}: {outcome}", "check route, firewall and spec.peer.publicIP")

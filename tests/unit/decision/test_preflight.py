@@ -120,6 +120,18 @@ def test_nodes(changes: dict[str, Any], found: list[tuple[str, Verdict]]) -> Non
     assert of_node(**changes) == found
 
 
+def test_ports_that_ncgd_s_own_pod_has_are_no_matter() -> None:
+    taken = replace(NODE, udp_ports={500: "?", 4500: "?"})
+    assert bad(node_checks(taken, intent(), is_gateway=True, is_installed=True)) == []
+    other = replace(NODE, udp_ports={500: "racoon"})
+    assert bad(node_checks(other, intent(), is_gateway=True, is_installed=True)) == [("ike-port", Verdict.FAIL)]
+
+
+def test_both_ports_of_a_silent_peer_are_one_matter() -> None:
+    tried = tuple(Reach(peer="198.51.100.11", port=port, outcome="silent") for port in (500, 4500))
+    assert of_node(reach=tried) == [("reach", Verdict.WARN)]
+
+
 def test_a_node_that_is_no_candidate_needs_no_esp() -> None:
     unable = replace(NODE, capability=replace(ABLE, kernel_esp=False, userspace_esp=False))
     assert bad(node_checks(unable, intent(), is_gateway=False)) == []
