@@ -10,10 +10,15 @@ ACTIONS = {
     "--enable-ncg-on-existing-cluster": "enable",
 }
 """Flag to command."""
+SECTIONS = {
+    "The gateway of a cluster": ("verify", "install", "uninstall", "enable"),
+    "Where ncgd runs: a gateway's node, or any host": ("status", "get", "explain"),
+}
+"""The commands, as a person meets them."""
 
 
 class Actions(click.Group):
-    """A group of commands, each of which may also be given as a flag, anywhere on the line."""
+    """A group of commands, some of which may also be given as a flag, anywhere on the line."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Put the command that a flag stands for in front. Raises UsageError for two of them."""
@@ -25,10 +30,17 @@ class Actions(click.Group):
         return super().parse_args(context, args)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options, then commands, then the flags that are actions."""
-        super().format_options(context, formatter)
-        with formatter.section("As in NCG, flags are actions too"):
-            rows: dict[str, list[str]] = {}
+        """The commands, the flags that are commands too, then the options."""
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(100)) for name in names])
+        with formatter.section("NCG's own flags, with the same options"):
+            flags: dict[str, list[str]] = {}
             for flag, command in ACTIONS.items():
-                rows.setdefault(command, []).append(flag)
-            formatter.write_dl([(", ".join(flags), f"ncgctl {command}") for command, flags in rows.items()])
+                flags.setdefault(command, []).append(flag)
+            formatter.write_dl([(command, ", ".join(given)) for command, given in flags.items()])
+        click.Command.format_options(self, context, formatter)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """As it is written."""
+        formatter.write(f"\n{self.epilog or ''}\n")

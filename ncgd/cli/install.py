@@ -31,7 +31,9 @@ ncgd may read the Secrets that tunnels named when it was installed, and ike-key;
     multiple=True,
     help="Node that may hold the gateway; repeat for failover.",
 )
-@click.option("--timeout", "seconds", type=float, default=300, show_default=True, help="Seconds for the pods to start.")
+@click.option(
+    "--timeout", "seconds", type=float, metavar="SECONDS", default=300, show_default=True, help="For the pods to start."
+)
 @click.option("--downgrade", is_flag=True, help="Replace newer definitions, although that takes fields from objects.")
 def install(
     *,

@@ -28,8 +28,8 @@ def kubeconfig_option(command: F) -> F:
 def cluster_options(command: F) -> F:
     """``--kubeconfig`` and ``--namespace``."""
     text = "Where ncgd and its resources are."
-    command = click.option("-n", "--namespace", default=DEFAULT_NAMESPACE, show_default=True, help=text)(command)
-    return kubeconfig_option(command)
+    option = click.option("-n", "--namespace", metavar="NAME", default=DEFAULT_NAMESPACE, show_default=True, help=text)
+    return kubeconfig_option(option(command))
 
 
 def find(given: Path | None) -> Path | None:

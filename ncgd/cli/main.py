@@ -19,29 +19,23 @@ from ncgd.cli.uninstall import uninstall
 from ncgd.cli.verify import node_facts, verify
 from ncgd.errors import Rejected
 
-_HELP = """Install a Network Connectivity Gateway, look at it, and ask it why things are as they are.
-
-\b
-a cluster's gateway
-  ncgctl install                      install ncgd in the cluster, or upgrade it
-  ncgctl verify                       is everything there that a gateway needs? what to do if not
-  ncgctl uninstall                    remove it, from the nodes too
-
-\b
-on a node, or a gateway of its own
-  ncgctl status                       one screen: what works, what does not, what to do
-  ncgctl get overlaybgppeer -o yaml   an object with its status, as kubectl would show it
-  ncgctl explain 10.128.0.0/20        why a prefix is routed the way it is
-  ncgctl explain tunnel-1             why a tunnel, or a peer, is up or down
-
-\b
-exit status: 0 fine, 1 the answer is no or the gateway is not Healthy, 2 wrong usage or configuration,
-             3 no ncgd or no API server answers
+_HELP = "Join a cluster, or a site, to a cloud VPC; see that it works, or why not."
+_EPILOG = """\
+Exit status:
+  0  fine, or nothing worse than a warning
+  1  the answer is no, a check fails, or the gateway is not Healthy
+  2  wrong usage, or a configuration that cannot be used
+  3  nobody answers: no ncgd, or no API server
 """
 
 
 @click.group(
-    cls=Actions, help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=Actions,
+    help=_HELP,
+    epilog=_EPILOG,
+    options_metavar="",
+    subcommand_metavar="COMMAND [OPTIONS]",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="ncgctl")
 @click.option(
@@ -51,7 +45,7 @@ exit status: 0 fine, 1 the answer is no or the gateway is not Healthy, 2 wrong u
     default="/run/ncgd/ncgd.sock",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="The daemon's API socket (or NCGD_SOCKET).",
+    help="API of the ncgd on this host (or NCGD_SOCKET).",
 )
 @click.pass_context
 def main(context: click.Context, path: Path) -> None:
@@ -59,7 +53,7 @@ def main(context: click.Context, path: Path) -> None:
     context.obj = path
 
 
-@main.command()
+@main.command(short_help="One screen: tunnels, sessions, routes, problems.")
 @click.option("-o", "--output", type=click.Choice(["screen", "json"]), default="screen", show_default=True)
 @click.pass_obj
 def status(path: Path, output: str) -> None:
@@ -78,7 +72,7 @@ def status(path: Path, output: str) -> None:
         raise SystemExit(EXIT_NO)
 
 
-@main.command("get")
+@main.command("get", short_help="Objects with their status, as kubectl shows them.")
 @click.argument("kind")
 @click.argument("name", required=False)
 @click.option(
@@ -103,7 +97,7 @@ def get_objects(path: Path, kind: str, name: str | None, output: str) -> None:
         click.echo("\n".join(lay_out(header, rows)))
 
 
-@main.command()
+@main.command(short_help="Why a prefix, a tunnel or a peer is as it is.")
 @click.argument("what", metavar="PREFIX|ADDRESS|TUNNEL|PEER")
 @click.pass_obj
 def explain(path: Path, what: str) -> None:

@@ -14,7 +14,9 @@ from ncgd.cli.kubeconfig import cluster_options, connected
 @cluster_options
 @click.option("--keep-resources", is_flag=True, help="Keep definitions, tunnels, peers, gateway and node labels.")
 @click.option("--image", metavar="IMAGE", help="Image that cleans the nodes [default: the DaemonSet's].")
-@click.option("--timeout", "seconds", type=float, default=120, show_default=True, help="Seconds for each step.")
+@click.option(
+    "--timeout", "seconds", type=float, metavar="SECONDS", default=120, show_default=True, help="For each step."
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (nobody is asked without a terminal).")
 def uninstall(
     *, kubeconfig: Path | None, namespace: str, keep_resources: bool, image: str | None, seconds: float, yes: bool

@@ -48,9 +48,9 @@ def verify(
     """Check what a gateway needs, before or after it is installed, and say what to do.
 
     \b
-    cluster    version, rights, definitions, gateway nodes, network plugin and masquerade, clashing ranges
-    nodes      kernel, ESP, nft, forwarding, rp_filter, UDP 500 and 4500, whether the peers answer there
-    resources  whatever ncgd would refuse or warn of, the shape of the keys, link-local addresses
+    cluster    version, rights, definitions, gateway nodes, masquerade, clashing ranges
+    nodes      kernel, ESP, nft, forwarding, rp_filter, IKE's ports, answers of the peers
+    resources  what ncgd would refuse or warn of, shape of the keys, link-local addresses
 
     Nothing is changed; on each node of a cluster a pod of ncgd's image looks for some seconds. Without a cluster this
     machine is checked. Exits 1 when a check fails; warnings alone exit 0.

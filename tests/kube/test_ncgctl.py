@@ -299,7 +299,7 @@ def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
         answer = await it.ncgctl("verify", "-o", "json", "--no-nodes")
         assert answer.exit_code == 1
         bad = {check["name"] for check in json.loads(answer.stdout)["checks"] if check["verdict"] != "ok"}
-        assert bad >= {"rights", "key-rights", "enabled", "resources", "psk", "gateway-nodes", "return-path"}
+        assert bad >= {"rights", "key-rights", "enabled", "resources", "psk", "gateway-nodes"}
         assert "horse" not in answer.output
 
     run(tmp_path, scenario)

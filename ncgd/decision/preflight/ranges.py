@@ -9,7 +9,7 @@ from ncgd.decision.preflight.verdict import Check, fail, ok, warn
 from ncgd.model import prefix as px
 from ncgd.model.fib import LINK_PREFIX
 from ncgd.model.prefix import Prefix
-from ncgd.model.spec import Intent, Tunnel
+from ncgd.model.spec import Intent, PodExport, Tunnel
 
 CLUSTER = "cluster"
 SHOWN = 5
@@ -81,7 +81,8 @@ def range_checks(cluster: ClusterFacts, wanted: Wanted) -> Iterator[Check]:
     advertised = [_Range("advertised prefix", prefix) for prefix in wanted.intent.gateway.advertised_prefixes]
     yield from _apart("learned-ranges", [(learned, pods), (learned, services), (learned, nodes), (learned, advertised)])
     if wanted.intent.tunnels:
-        yield _return_path(pods, advertised)
+        is_exported = wanted.intent.gateway.export.pod_cidrs is PodExport.NODES
+        yield _exported(cluster, advertised) if is_exported else _return_path(pods, advertised)
 
 
 def _apart(name: str, pairs: list[tuple[list[_Range], list[_Range]]]) -> Iterator[Check]:
@@ -100,11 +101,20 @@ def _meet(one: _Range, other: _Range) -> bool:
     return px.covers(one.prefix, other.prefix) or px.covers(other.prefix, one.prefix)
 
 
+def _exported(cluster: ClusterFacts, advertised: list[_Range]) -> Check:
+    """The pod ranges come from the Nodes; a network plugin with ranges of its own leaves none there."""
+    without = [node.name for node in cluster.nodes if not node.pod_cidrs]
+    if not without or advertised:
+        return ok("return-path", CLUSTER, "the pod range of every node is advertised")
+    todo = "list the plugin's pod ranges in spec.advertisedPrefixes of the gateway: else no answer finds its way back"
+    return warn("return-path", CLUSTER, f"no spec.podCIDRs: {', '.join(without[:SHOWN])}", todo)
+
+
 def _return_path(pods: list[_Range], advertised: list[_Range]) -> Check:
     name, where = "return-path", CLUSTER
     lost = [str(each) for each in pods if not any(px.covers(one.prefix, each.prefix) for one in advertised)]
     if not lost:
         return ok(name, where, "every pod's range is advertised" if pods else "no pod ranges are known")
     more = f", and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
-    todo = "add them to spec.advertisedPrefixes of the NetworkConnectivityGateway: else no answer finds its way back"
+    todo = "let the gateway export podCIDRs of Nodes, or advertise them: else no answer finds its way back"
     return warn(name, where, f"not advertised: {', '.join(lost[:SHOWN])}{more}", todo)

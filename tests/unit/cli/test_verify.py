@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from ncgd.cli.actions import ACTIONS
 from ncgd.cli.main import main
 from tests.unit.resources.manifests import a_file, gateway, peer, secret
 
@@ -82,3 +83,13 @@ def test_a_cluster_that_does_not_answer(tmp_path: Path) -> None:
     )
     answer = ncgctl("verify", "--kubeconfig", str(path))
     assert (answer.exit_code, "http://127.0.0.1:1 cannot be reached" in answer.stderr) == (3, True)
+
+
+def test_the_help_names_every_command_flag_and_exit_status() -> None:
+    text = ncgctl("--help").stdout
+    commands = {name for name, command in main.commands.items() if not command.hidden}
+    for word in (*commands, *ACTIONS, "--socket", "Exit status"):
+        assert word in text
+    assert max(map(len, text.splitlines())) <= 80
+    for name in commands:
+        assert ncgctl(name, "--help").exit_code == 0

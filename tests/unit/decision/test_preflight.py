@@ -214,8 +214,14 @@ def test_what_is_learned_must_not_overlap_the_cluster(prefix: str) -> None:
 
 
 def test_pods_that_are_not_advertised_have_no_way_back() -> None:
-    assert of_ranges(wanted(secret(), tunnel(1), peer(1), gateway())) == [("return-path", Verdict.WARN)]
-    assert of_ranges(wanted(gateway())) == [], "nothing to come back through"
+    lost, here = [("return-path", Verdict.WARN)], (secret(), tunnel(1), peer(1))
+    assert of_ranges(wanted(*here, gateway())) == [], "ncgd exports every node's range"
+    assert of_ranges(wanted(*here, gateway()), nodes=(replace(WORKER, pod_cidrs=()),)) == lost, "no range to export"
+    assert of_ranges(wanted(*here, pods_advertised()), nodes=(replace(WORKER, pod_cidrs=()),)) == []
+    assert of_ranges(wanted(*here, gateway(export={"podCIDRs": "None"}))) == lost
+    listed = gateway(export={"podCIDRs": "None"}, advertisedPrefixes=["10.244.0.0/16"])
+    assert of_ranges(wanted(*here, listed)) == []
+    assert of_ranges(wanted(gateway(export={"podCIDRs": "None"}))) == [], "nothing to come back through"
 
 
 def of_link_locals(address: str, node: NodeFacts = NODE, **changes: Any) -> list[tuple[str, Verdict]]:
