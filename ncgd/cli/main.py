@@ -21,6 +21,13 @@ from ncgd.errors import Rejected
 
 _HELP = "Join a cluster, or a site, to a cloud VPC; see that it works, or why not."
 _EPILOG = """\
+Examples:
+  ncgctl install --gateway-node worker1 --gateway-node worker2
+  ncgctl --verify --kubeconfig admin.conf -o json
+  ncgctl get overlaybgppeer -o yaml
+  ncgctl explain 10.128.0.0/20
+  ncgctl explain tunnel-1
+
 Exit status:
   0  fine, or nothing worse than a warning
   1  the answer is no, a check fails, or the gateway is not Healthy

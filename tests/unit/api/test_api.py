@@ -202,4 +202,4 @@ def test_the_socket_is_for_root_alone(tmp_path: Path) -> None:
 def test_help_teaches_by_example() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert "ncgctl explain 10.128.0.0/20" in result.output
-    assert "exit status" in result.output
+    assert "Exit status" in result.output
