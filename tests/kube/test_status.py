@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from ncgd.model import event as ev
+from ncgd.model.role import Part, Role
 from tests.kube.cluster import Place, until
 from tests.kube.conftest import Places
 from tests.kube.home import Running
@@ -33,6 +35,48 @@ def condition(item: Json, name: str) -> Json:
 async def established(place: Place) -> bool:
     items = [*await place.list("OverlayVPNTunnel"), *await place.list("OverlayBGPPeer")]
     return all(item.get("status", {}).get("Status") == "established" for item in items)
+
+
+async def shown(place: Place) -> tuple[Any, Any]:
+    status = (await place.get("NetworkConnectivityGateway", "default")).get("status", {})
+    return status.get("CurrNode"), status.get("Status")
+
+
+def test_the_active_one_alone_tells_and_the_last_one_says_that_there_is_none(places: Places, tmp_path: Path) -> None:
+    async def scenario(place: Place) -> None:
+        await place.create_ha_vpn()
+        async with Running(place) as it:
+            await it.until_whole()
+            site = it.comes_up()
+            site.tell(ev.RoleChanged(role=Role(part=Part.ACTIVE, holder="node-1", message="holds it")))
+            it.shows(site)
+
+            async def is_healthy() -> bool:
+                return await shown(place) == ("node-1", "Healthy")
+
+            await until(is_healthy)
+            site.tell(ev.RoleChanged(role=Role(part=Part.STANDBY, holder="node-2", message="node-2 holds it")))
+            site.after(2)
+            it.shows(site)
+
+            async def is_told() -> bool:
+                return "StoodDown" in {each["reason"] for each in await place.list("Event")}
+
+            await until(is_told)
+            assert await shown(place) == ("node-1", "Healthy"), "that is node-2's to say"
+            site.tell(ev.RoleChanged(role=Role(part=Part.ACTIVE, holder="node-1", message="holds it")))
+            site.settle()
+            it.shows(site)
+            site.tell(ev.RoleChanged(role=Role(part=Part.NODE, message="no label")))
+
+            async def is_vacant() -> bool:
+                it.shows(site)
+                tunnels = {each.get("status", {}).get("Status") for each in await place.list("OverlayVPNTunnel")}
+                return await shown(place) == ("", "Down") and tunnels == {"down"}
+
+            await until(is_vacant)
+
+    run(places, tmp_path, scenario)
 
 
 def test_status_is_as_ncg_spells_it(places: Places, tmp_path: Path) -> None:

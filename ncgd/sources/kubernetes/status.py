@@ -15,7 +15,7 @@ from ncgd.decision.notices import notices, notices_of_role
 from ncgd.decision.received import received
 from ncgd.decision.world import SETTLE_SECONDS, World
 from ncgd.errors import DriverError, Rejected
-from ncgd.model.report import Condition, PeerReport, RefusedReport, Report, TunnelReport
+from ncgd.model.report import Condition, Health, PeerReport, RefusedReport, Report, TunnelReport
 from ncgd.model.role import STANDALONE
 from ncgd.model.spec import Finding, ObjectRef
 from ncgd.resources import crd
@@ -34,6 +34,8 @@ REFRESH_SECONDS = 120.0
 """How often counters and times of tunnels and peers are written although nothing changed."""
 LOOK_SECONDS = 1.0
 """How often reports are looked at."""
+VACANT_SECONDS = 5.0
+"""When nobody has followed a gateway that has gone for so long, that is told: a successor needs a fraction of it."""
 LISTED_PREFIXES = 100
 """Prefixes in a status, per peer and direction: an object in etcd has to stay small. ``ncgctl`` shows all."""
 LONGEST_DELAY_SECONDS = 60.0
@@ -71,6 +73,8 @@ class StatusWriter:
         self._seen: Seen | None = None
         self._report: Report | None = None
         self._role = STANDALONE
+        self._left: float | None = None
+        """When we were the gateway last, as long as nobody has been it since."""
         self._written: dict[ObjectRef, _Written] = {}
         self._adopted: dict[tuple[ObjectRef, str], tuple[str, str]] = {}
         self._delay = 0.0
@@ -85,9 +89,10 @@ class StatusWriter:
         for notice in notices_of_role(before, report):
             self._events.add(notice, self._wall())
             self._wake.set()
-        if not (report.role.is_gateway and report.role.may_initiate):  # status is for the active one to tell
+        if not (told := self._ours_to_tell(report, now)):
             self._report = None
             return
+        report = told
         self._first_seen = now if self._first_seen is None else self._first_seen
         if self._report is None and _is_starting(seen.world, report) and now - self._first_seen < SETTLE_SECONDS:
             return
@@ -95,6 +100,16 @@ class StatusWriter:
             self._events.add(notice, self._wall())
         self._seen, self._report = seen, report
         self._wake.set()
+
+    def _ours_to_tell(self, report: Report, now: float) -> Report | None:
+        """The report, if it is for the status: the active one's; or where nobody came after it, that there is none."""
+        role = report.role
+        if role.is_gateway or role.holder or not role.is_decided:
+            self._left = now if role.is_gateway else None
+            return report if role.is_gateway and role.may_initiate else None
+        if self._left is None or now - self._left < VACANT_SECONDS:
+            return None
+        return replace(report, node="", health=Health.DOWN)
 
     async def run(self) -> None:
         """Write until cancelled."""

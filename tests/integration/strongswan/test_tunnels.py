@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from ncgd.model.delta import Delta
-from ncgd.model.event import CharonUp, TunFound
+from ncgd.model.event import CharonUp, SasRead, TunFound
 from ncgd.model.ike import SaState, StaleSa
 from tests.integration.netns import until
 from tests.integration.strongswan.site import Site, Watch, bring_up, running
@@ -154,6 +154,28 @@ def test_a_tunnel_whose_peer_is_replaced_comes_back_without_us(gateway: Site) ->
             await asyncio.to_thread(gateway.replace_peer, 0)
             healed = await watch.installed("t0", besides=before.ike_id)
             assert healed.digest == "d1"
+
+    asyncio.run(scenario())
+
+
+def test_where_a_lease_decides_what_the_peer_takes_away_stays_away(gateway: Site) -> None:
+    """Another node may have the tunnel by now, and charon would fight it for it."""
+
+    def gone_for_good(watch: Watch) -> bool:
+        return sum("t0" not in read.sas for read in watch.of(SasRead)[-3:]) == 3
+
+    async def scenario() -> None:
+        watch = Watch()
+        driver = gateway.driver(watch, 0)
+        async with running(driver):
+            await bring_up(gateway, watch, driver, 0, heals=False)
+            await asyncio.to_thread(lambda: list(gateway.peers[0].session.terminate({"ike": "peer"})))
+            await watch.until(lambda: gone_for_good(watch), "the peer's DELETE is the end")
+            await driver.sas.write(Delta(set={"t0": gateway.connection(0, heals=False)}))
+            await watch.installed("t0")
+            await asyncio.to_thread(gateway.replace_peer, 0)
+            await watch.until(lambda: gone_for_good(watch), "a silent peer is the end", seconds=60)
+            assert gateway.peers[0].ike_ids() == []
 
     asyncio.run(scenario())
 
