@@ -40,6 +40,8 @@ class Masquerade(StrEnum):
 
     EXEMPT = "Exempt"
     """ncgd, by a table of its own in nftables."""
+    CONFIG_MAP = "ConfigMap"
+    """The same, and an ip-masq-agent: ncgd keeps its configuration in step."""
     OFF = "Off"
     """Nobody."""
 

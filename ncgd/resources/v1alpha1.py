@@ -291,11 +291,12 @@ class GatewaySpec(_Part):
         ),
     ] = None
     masquerade: Annotated[
-        Literal["Exempt", "Off"] | None,
+        Literal["Exempt", "ConfigMap", "Off"] | None,
         _about(
             f"Default {default_of(Gateway, 'masquerade')}: pods keep their own address towards what was learned,"
             " whatever the CNI translates; by a table of ncgd's own in nftables, others' rules stay as they are."
-            " Off leaves translating to those."
+            " ConfigMap does the same, and keeps nonMasqueradeCIDRs of ip-masq-agent's ConfigMap in step, for agents"
+            " that translate outside netfilter. Off leaves translating to those."
         ),
     ] = None
     node_transport: Annotated[

@@ -23,7 +23,13 @@ _PATH = re.compile(
     r"(?:/(?P<name>[^/]+))?(?P<status>/status)?"
 )
 _CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
-_CORE = {"secrets": "Secret", "events": "Event", "nodes": "Node", "services": "Service"}
+_CORE = {
+    "configmaps": "ConfigMap",
+    "secrets": "Secret",
+    "events": "Event",
+    "nodes": "Node",
+    "services": "Service",
+}
 _LEASES = {"leases": "Lease"}
 _KINDS = {crd.plural(kind): kind for kind in crd.DEFINED} | _CORE | _LEASES
 
@@ -185,6 +191,8 @@ class ApiServer:
                 return self.store.update(collection, namespace, body, is_status=is_status)
             case "DELETE":
                 return self.store.delete(collection, namespace, name)
+            case "PATCH" if request.headers.get("content-type") == "application/merge-patch+json":
+                return self.store.merge(collection, namespace, name, body)
             case "PATCH":
                 if request.headers.get("content-type") != "application/apply-patch+yaml":
                     raise Refused(415, "UnsupportedMediaType", "only apply patches here")

@@ -97,6 +97,15 @@ class Store:
         made["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         return old if made == old else self._put(collection, "MODIFIED", made)
 
+    def merge(self, collection: str, namespace: str, name: str, patch: Json) -> Json:
+        """RFC 7386; a resourceVersion in it must be the present one."""
+        old = self.get(collection, namespace, name)
+        version = patch.get("metadata", {}).get("resourceVersion", old["metadata"]["resourceVersion"])
+        if version != old["metadata"]["resourceVersion"]:
+            message = "the object has been modified; please apply your changes to the latest version and try again"
+            raise Refused(409, "Conflict", message)
+        return self.update(collection, namespace, merged(old, patch), is_status=False)
+
     def delete(self, collection: str, namespace: str, name: str) -> Json:
         gone = self.get(collection, namespace, name)
         del self.objects[collection][namespace, name]
@@ -155,6 +164,19 @@ class Store:
     def _record(self, collection: str, kind: str, made: Json) -> None:
         self.history.append(Change(self.version, collection, kind, copy.deepcopy(made)))
         self.told()
+
+
+def merged(old: Json, patch: Json) -> Json:
+    """What RFC 7386 makes of an object."""
+    made = dict(old)
+    for name, value in patch.items():
+        if value is None:
+            made.pop(name, None)
+        elif isinstance(value, dict):
+            made[name] = merged(made.get(name) or {}, value)
+        else:
+            made[name] = value
+    return made
 
 
 def _overlap(fields: Json, part: Json) -> bool:

@@ -118,8 +118,7 @@ class WholeCluster(ApiServer):
             case "DELETE", _:
                 return self.store.delete(collection, namespace, name)
             case "PATCH", "application/merge-patch+json":
-                made = _merged(self.store.get(collection, namespace, name), request.body)
-                return self.store.update(collection, namespace, made, is_status=False)
+                return self.store.merge(collection, namespace, name, request.body)
             case "PATCH", _:
                 manager = request.query["fieldManager"]
                 return self.store.apply(collection, namespace, request.body, manager, is_status=False, force=True)
@@ -168,15 +167,3 @@ def _has_labels(item: Json, selector: str) -> bool:
         return bool(labels.get(name) != value)
     name, has_value, value = selector.partition("=")
     return not name or (labels.get(name) == value if has_value else name in labels)
-
-
-def _merged(old: Json, patch: Json) -> Json:
-    made = dict(old)
-    for name, value in patch.items():
-        if value is None:
-            made.pop(name, None)
-        elif isinstance(value, dict):
-            made[name] = _merged(made.get(name) or {}, value)
-        else:
-            made[name] = value
-    return made

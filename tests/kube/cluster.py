@@ -141,7 +141,7 @@ async def real(_: Path) -> AsyncIterator[Place]:
         try:
             yield place
         finally:
-            for kind in (*crd.DEFINED, "Secret", "Event"):
+            for kind in (*crd.DEFINED, "Secret", "ConfigMap", "Event"):
                 await place.request("DELETE", path_of(kind, place.namespace))
             for name in place.nodes:
                 await place.request("DELETE", f"/api/v1/nodes/{name}")

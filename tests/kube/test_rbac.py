@@ -12,6 +12,7 @@ import yaml
 from ncgd.errors import DriverError
 from ncgd.sources.kubernetes.client import ApiRejected, connect
 from tests.fakes.api_server import Request
+from tests.kube.agent import agent_config
 from tests.kube.cluster import REAL, Place, double, path_of, real, until
 from tests.kube.home import Running
 from tests.kube.test_election import Player, renewed
@@ -51,7 +52,7 @@ def uses(request: Request) -> Iterator[Grant]:
     resource = f"{rest[0]}/status" if rest[-1] == "status" else rest[0]
     name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
     if request.method == "PATCH":
-        yield ("patch", group, resource, "")
+        yield ("patch", group, resource, rest[1] if resource == "configmaps" else "")
         if resource == "events":
             yield ("create", group, resource, "")
         return
@@ -60,7 +61,8 @@ def uses(request: Request) -> Iterator[Grant]:
     elif rest[1:]:
         yield ("get", group, resource, rest[1])
     else:
-        is_named = resource in {"secrets", "leases"}  # a node may list all Nodes, though it asks for its own
+        # A node may list all Nodes, though it asks for its own.
+        is_named = resource in {"configmaps", "secrets", "leases"}
         yield ("watch" if request.is_watch else "list", group, resource, name if is_named else "")
 
 
@@ -90,6 +92,15 @@ async def live(place: Place, kubeconfig: Path) -> None:
         await place.edit("NetworkConnectivityGateway", "default", "spec", {"export": {"services": "LoadBalancer"}})
         await until(lambda: it.ranges[-1].ranges is None and it.intent.generations[it.intent.gateway.ref] == 2)
         await until(lambda: it.ranges[-1].ranges is not None)
+        await place.create(agent_config("nonMasqueradeCIDRs: []\n"))
+        await place.edit("NetworkConnectivityGateway", "default", "spec", {"masquerade": "ConfigMap"})
+
+        async def is_shared() -> bool:
+            site.settle()
+            it.shows(site)
+            return "10.128.0.0/20" in (await place.get("ConfigMap", "ip-masq-agent"))["data"]["config"]
+
+        await until(is_shared)
         await until(lambda: not it.intent.findings)
 
 

@@ -6,6 +6,7 @@ its tunnel) and fails the test when a plan breaks them. The integration tests ho
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -219,9 +220,10 @@ class Site:
 
     def report(self) -> Report:
         """What a user would be shown now."""
-        desired = desired_state(self.world)
-        bare = report(self.world, desired, make_plan(self.world, desired).held)
-        return with_conditions(bare, self.world.intent or Intent(), None, "2026-11-21T03:00:00Z")
+        world = deepcopy(self.world)  # to plan is to begin: what is planned is not planned again until it is done
+        desired = desired_state(world)
+        bare = report(world, desired, make_plan(world, desired).held)
+        return with_conditions(bare, world.intent or Intent(), None, "2026-11-21T03:00:00Z")
 
     def carries(self, prefix: Prefix) -> set[str]:
         """The interfaces that the kernel would send a prefix out of now; empty when it drops."""

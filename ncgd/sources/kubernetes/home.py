@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ncgd.model.event import ClusterRangesRead, IntentRead
 from ncgd.model.secret import Vault
 from ncgd.model.spec import ServiceExport
+from ncgd.sources.kubernetes.agent_config_map import AgentConfigMap
 from ncgd.sources.kubernetes.client import Cluster
 from ncgd.sources.kubernetes.ranges import ClusterRanges
 from ncgd.sources.kubernetes.source import KubernetesSource
@@ -34,16 +35,19 @@ class KubernetesHome:
 
         self._source = KubernetesSource(cluster, namespace, vault, announce)
         self._ranges = ClusterRanges(cluster, post, self._source.note)
+        self._agent = AgentConfigMap(cluster, namespace, self._source.note)
         self._writer = StatusWriter(cluster, self._source, node, wall)
 
     def observe(self, seen: Seen) -> None:
         """Take note of the state after a pass."""
         self._writer.observe(seen)
+        self._agent.observe(seen.world)
 
     async def run(self) -> None:
         """Read and write until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._agent.run(), name="ip-masq-agent")
                 group.create_task(self._ranges.run(), name="ranges")
                 group.create_task(self._source.run(), name="source")
                 group.create_task(self._writer.run(), name="status")
