@@ -17,6 +17,7 @@ Json = dict[str, Any]
 MANAGER = "ncgctl"
 """Field manager: what a later version does not set any more goes, what others set stays."""
 ESTABLISHED_SECONDS = 30.0
+CRASHES = "CrashLoopBackOff"
 LABEL = "app.kubernetes.io/name=ncgd"
 _GATEWAY = {"apiVersion": API_VERSION, "kind": "NetworkConnectivityGateway"}
 
@@ -127,9 +128,12 @@ class Installation:
         for pod in listed["items"]:
             for each in (pod.get("status") or {}).get("containerStatuses") or ():
                 waiting = (each.get("state") or {}).get("waiting") or {}
+                where = f"{each['name']} on {pod['spec'].get('nodeName', '?')}"
+                if waiting.get("reason") == CRASHES:
+                    logs = f"kubectl logs -n {self._namespace} {pod['metadata']['name']} -c {each['name']} --previous"
+                    return f"; {where} ends as soon as it starts: {logs}"
                 if waiting.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
-                    where = pod["spec"].get("nodeName", "?")
-                    return f"; {each['name']} on {where}: {waiting['reason']} {waiting.get('message', '')}".rstrip()
+                    return f"; {where}: {waiting['reason']} {waiting.get('message', '')}".rstrip()
         return ""
 
     async def _create_gateway(self) -> None:

@@ -52,7 +52,7 @@ def connected(given: Path | None) -> "Cluster":
     """The cluster to talk to. Raises UserError when there is none, or its configuration cannot be used."""
     path = find(given)
     if path is None and not _TOKEN.exists():
-        raise UserError("no cluster is configured: give --kubeconfig FILE, or set KUBECONFIG")
+        raise UserError("no cluster is configured: give --kubeconfig FILE or set KUBECONFIG (a host: ncgd --help)")
     try:
         from ncgd.sources.kubernetes.client import connect  # noqa: PLC0415 - an appliance does without these packages
     except ImportError as error:

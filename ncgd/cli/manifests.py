@@ -1,6 +1,7 @@
 """The manifests of ``config/``, as an installation needs them; they travel in the package."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ def with_keys(role: Json, names: Iterable[str]) -> Json:
     (rule,) = role["rules"]
     rule["resourceNames"] = sorted({*rule["resourceNames"], *names})
     return role
+
+
+def rights(items: Iterable[Json]) -> Iterator[Json]:
+    """What the Roles grant, one by one, as a review of access asks for it."""
+    for item in items:
+        for rule in item.get("rules") or ():
+            for verb, group, resource in product(rule["verbs"], rule["apiGroups"], rule["resources"]):
+                plural, _, part = resource.partition("/")
+                asked = {"verb": verb, "group": group, "resource": plural, "subresource": part}
+                asked |= {"namespace": item["metadata"]["namespace"]} if item["kind"] == "Role" else {}
+                for name in rule.get("resourceNames") or ("",):
+                    yield {key: value for key, value in {**asked, "name": name}.items() if value}
 
 
 def path_of(item: Json) -> str:

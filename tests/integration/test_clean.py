@@ -1,6 +1,7 @@
 """``ncgd --clean``: nothing of ncgd stays on a machine, nothing of others goes."""
 
 import json
+import re
 import subprocess
 import sys
 from ipaddress import IPv4Address
@@ -14,7 +15,7 @@ from ncgd.drivers.nftables.transport import Nft
 from ncgd.model import prefix as px
 from ncgd.model.delta import Delta
 from ncgd.model.event import Event
-from ncgd.model.fib import Link, LinkKind, RouteChange, Vxlan
+from ncgd.model.fib import IF_ID_BASE, Link, LinkKind, RouteChange, Vxlan
 from tests.integration.kernel.host import GROUP4, GROUP6, drive, host, raise_nexthops
 from tests.integration.netns import Namespace
 
@@ -77,3 +78,25 @@ def test_it_refuses_while_an_ncgd_runs(tmp_path: Path) -> None:
         answer = clean(space, tmp_path)
         assert answer.returncode == 2
         assert "another ncgd" in answer.stderr
+
+
+def xfrm(space: Namespace, spi: str, if_id: int) -> None:
+    """An SA and a policy as strongSwan leaves them when it is killed."""
+    ends = "src 192.0.2.1 dst 192.0.2.99"
+    key = "0x" + "11" * 36
+    space.ip(
+        f"xfrm state add {ends} proto esp spi {spi} reqid 1 mode tunnel if_id {if_id} aead rfc4106(gcm(aes)) {key} 128"
+    )
+    space.ip(f"xfrm policy add dir out src 0.0.0.0/0 dst 0.0.0.0/0 if_id {if_id} tmpl {ends} proto esp mode tunnel")
+
+
+@pytest.mark.kernel_esp
+def test_sas_that_a_killed_charon_has_left_go_and_others_stay(tmp_path: Path) -> None:
+    with host("kn-clean") as space:
+        xfrm(space, "0x1001", IF_ID_BASE + 1)
+        xfrm(space, "0x1002", IF_ID_BASE + 2)
+        xfrm(space, "0x2001", 7)
+        answer = clean(space, tmp_path)
+        assert (answer.returncode, "4 SAs and policies" in answer.stdout) == (0, True), answer.stderr + answer.stdout
+        assert re.findall(r"spi (0x\w+)", space.ip("xfrm state")) == ["0x00002001"]
+        assert re.findall(r"if_id (0x\w+)", space.ip("xfrm policy")) == ["0x7"]

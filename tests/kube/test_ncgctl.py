@@ -294,12 +294,12 @@ def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
         it.server.has_cluster_objects = True
         cluster = {"metadata": {"name": "one", "namespace": "cluster-one"}}
         it.server.store.create("baremetal.cluster.gke.io/v1/clusters", "cluster-one", cluster)
-        it.server.denied = {"create pods", "list secrets/ike-key"}
+        it.server.denied = {"create pods", "list secrets/ike-key", "watch overlaybgppeers"}
         it.server.rollout = lambda nodes: {"desiredNumberScheduled": nodes}
         answer = await it.ncgctl("verify", "-o", "json", "--no-nodes")
         assert answer.exit_code == 1
         bad = {check["name"] for check in json.loads(answer.stdout)["checks"] if check["verdict"] != "ok"}
-        assert bad >= {"rights", "key-rights", "enabled", "resources", "psk", "gateway-nodes"}
+        assert bad >= {"rights", "key-rights", "daemon-rights", "enabled", "resources", "psk", "gateway-nodes"}
         assert "horse" not in answer.output
 
     run(tmp_path, scenario)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ncgd.cli.facts.folder import shapes
+from ncgd.cli.manifests import manifests, rights
 from ncgd.decision.preflight.cluster import ANNOTATION, GATEWAY_LABEL
 from ncgd.decision.preflight.facts import ClusterFacts, ClusterNode, Daemon, Wanted
 from ncgd.model import prefix as px
@@ -61,6 +62,7 @@ class Facts:
         wanted, secrets = await self._wanted()
         daemon_sets = await self._list("DaemonSets", "/apis/apps/v1/daemonsets")
         names = {item["metadata"]["name"] for item in daemon_sets}
+        daemon = next((_daemon(each) for each in daemon_sets if self._is_ours(each)), None)
         facts = ClusterFacts(
             url=self._cluster.url,
             version=str(version.get("gitVersion", "")),
@@ -73,7 +75,8 @@ class Facts:
             definitions=await self._definitions(),
             denied=await self._denied(),
             unreadable_keys=tuple([name for name in sorted(secrets) if not await self._may_read(name)]),
-            daemon=next((_daemon(each) for each in daemon_sets if self._is_ours(each)), None),
+            lacking=await self._lacking() if daemon else (),
+            daemon=daemon,
             enabled=await self._enabled(),
             unknown=self._unknown,
         )
@@ -153,7 +156,15 @@ class Facts:
         return tuple(denied)
 
     async def _may_read(self, secret: str) -> bool:
-        attributes = {"verb": "list", "resource": "secrets", "namespace": self._namespace, "name": secret}
+        return await self._may({"verb": "list", "resource": "secrets", "namespace": self._namespace, "name": secret})
+
+    async def _lacking(self) -> tuple[str, ...]:
+        """Of what this version grants to ncgd; the keys are another matter."""
+        granted = [each for each in rights(manifests(self._namespace, 0)) if each["resource"] != "secrets"]
+        return tuple([f"{each['verb']} {each['resource']}" for each in granted if not await self._may(each)])
+
+    async def _may(self, attributes: Json) -> bool:
+        """Whether ncgd's service account may."""
         user = f"system:serviceaccount:{self._namespace}:ncgd"
         return await self._review("SubjectAccessReview", {"user": user, "resourceAttributes": attributes})
 

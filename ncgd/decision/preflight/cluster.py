@@ -26,7 +26,7 @@ def cluster_checks(cluster: ClusterFacts, wanted: Wanted) -> Iterator[Check]:
     yield from _nodes(cluster)
     yield _network(cluster)
     yield from _enabled(cluster)
-    yield _daemon(cluster)
+    yield from _daemon(cluster)
     if wanted.intent.tunnels:
         yield _keys(cluster)
     for what, why in cluster.unknown.items():
@@ -109,16 +109,23 @@ def _enabled(cluster: ClusterFacts) -> Iterator[Check]:
             yield warn("enabled", f"Cluster/{name}", saw, "ncgctl --enable-ncg-on-existing-cluster")
 
 
-def _daemon(cluster: ClusterFacts) -> Check:
+def _daemon(cluster: ClusterFacts) -> Iterator[Check]:
     daemon = cluster.daemon
     if daemon is None:
-        return ok("daemon", CLUSTER, "DaemonSet ncgd is not installed yet")
+        yield ok("daemon", CLUSTER, "DaemonSet ncgd is not installed yet")
+        return
     saw = f"DaemonSet ncgd ({daemon.image}): {daemon.available} of {daemon.desired} nodes"
     if daemon.available < daemon.desired:
-        return warn("daemon", CLUSTER, saw, "kubectl get pods -n kube-system -o wide | grep ncgd")
-    if daemon.updated < daemon.desired:
-        return warn("daemon", CLUSTER, f"{saw}, {daemon.updated} of the new version", "the rollout goes on; ask again")
-    return ok("daemon", CLUSTER, saw)
+        yield warn("daemon", CLUSTER, saw, "kubectl get pods -n kube-system -o wide | grep ncgd")
+    elif daemon.updated < daemon.desired:
+        yield warn("daemon", CLUSTER, f"{saw}, {daemon.updated} of the new version", "the rollout goes on; ask again")
+    else:
+        yield ok("daemon", CLUSTER, saw)
+    if cluster.lacking:
+        todo = "ncgctl install (or kubectl apply -f config/rbac) of the version that runs"
+        yield fail("daemon-rights", CLUSTER, f"ncgd may not {_few(cluster.lacking)}", todo)
+    else:
+        yield ok("daemon-rights", CLUSTER, "ncgd may do what it needs")
 
 
 def _keys(cluster: ClusterFacts) -> Check:

@@ -93,6 +93,8 @@ class ClusterFacts:
     """What whoever asks may not do, of what an installation takes: ``create daemonsets.apps``."""
     unreadable_keys: tuple[str, ...] = ()
     """Secrets that tunnels name and that ncgd's service account may not read."""
+    lacking: tuple[str, ...] = ()
+    """What ncgd's service account may not do of what config/rbac grants: ``watch nodes``."""
     daemon: Daemon | None = None
     enabled: Mapping[str, str | None] = field(default_factory=dict)
     """Cluster object (``namespace/name``) to the value of NCG's annotation; empty without such objects."""

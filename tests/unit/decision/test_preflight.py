@@ -189,6 +189,10 @@ TUNNELS = "OverlayVPNTunnel"
         ({"daemon": Daemon(image="ncgd:1", desired=3, updated=3, available=3)}, []),
         ({"daemon": Daemon(image="ncgd:1", desired=3, updated=3, available=2)}, [("daemon", Verdict.WARN)]),
         ({"daemon": Daemon(image="ncgd:1", desired=3, updated=1, available=3)}, [("daemon", Verdict.WARN)]),
+        (
+            {"daemon": Daemon(image="ncgd:1", desired=1, updated=1, available=1), "lacking": ("watch nodes",)},
+            [("daemon-rights", Verdict.FAIL)],
+        ),
         ({"unreadable_keys": ("other-key",)}, [("key-rights", Verdict.FAIL)]),
         ({"unknown": {"nodes": "the API server says 403: no"}}, [("unknown", Verdict.WARN)]),
     ],
