@@ -18,6 +18,8 @@ _LOOK_SECONDS = 0.02
 
 async def hand_over(leave: Callable[[str], None], world: Callable[[], World]) -> None:
     """Returns once another node has taken over and nothing of ours is up any more, or when nobody does."""
+    if not world().role.is_gateway:
+        return
     leave("ncgd ends on this node")
     if not await _until(lambda: not world().role.is_gateway, TAKER_SECONDS):
         log.warning("no other node takes over; tunnels and sessions are left as they are", extra={"event": "hand_over"})

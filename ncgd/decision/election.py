@@ -14,6 +14,8 @@ from ncgd.model.role import Part, Role
 
 DURATION_SECONDS = 10.0
 """A Lease that was not renewed for so long may be taken."""
+CORDONED_FACTOR = 2.0
+"""A cordoned node waits so many times longer than any other: it is better than none."""
 RENEW_SECONDS = 2.0
 LOOK_SECONDS = 3.0
 """A candidate that has heard nothing of the Lease for so long asks."""
@@ -180,11 +182,16 @@ class Election:
             role = self._role(Part.STANDBY, RoleReason.OTHER_HOLDS, f"{lease.holder}{at} holds Lease {self._name}")
         else:
             role = self._role(Part.STANDBY, RoleReason.NOBODY_HOLDS, f"nobody holds Lease {self._name}")
-        if self._leaving or candidacy.is_cordoned:
-            why = f"{role.message}; takes over from nobody: {self._leaving or 'this node is cordoned'}"
-            return Choice(role=replace(role, message=why))
-        left = max(DURATION_SECONDS, lease.duration_seconds) - self._unrenewed
-        if not lease.holder or lease.yields or left <= GRAIN_SECONDS:
+        if self._leaving:
+            return Choice(role=replace(role, message=f"{role.message}; takes over from nobody: {self._leaving}"))
+        patience = max(DURATION_SECONDS, lease.duration_seconds)
+        if candidacy.is_cordoned:
+            role = replace(role, message=f"{role.message}; takes over last, because its node is cordoned")
+            patience *= CORDONED_FACTOR
+        elif not lease.holder or lease.yields:
+            patience = 0.0
+        left = patience - self._unrenewed
+        if left <= GRAIN_SECONDS:
             ours = replace(self._ours(lease, candidacy.address), transitions=lease.transitions + 1)
             return self._asking(Move.WRITE, ours, role, now)
         expires = float("inf") if self._answered is None else self._answered + left

@@ -32,7 +32,7 @@ class Candidacy:
     is_candidate: bool
     """It carries the label."""
     is_cordoned: bool = False
-    """``spec.unschedulable``: kept from becoming the gateway, and hands over when it is."""
+    """``spec.unschedulable``: hands over to any other candidate, and takes over when there is none."""
     address: IPAddress | None = None
     """Where other nodes reach it."""
     why_not: str = ""

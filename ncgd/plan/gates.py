@@ -32,7 +32,7 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return world.filter_reason or "nftables has not been read yet"
     if table == "masquerade" and not world.protection.exempt.is_read:
         return world.filter_reason or "nftables has not been read yet"
-    if table == "neighbors" and (reason := _unknown_neighbors(world, world.intent)):
+    if table == "neighbors" and world.role.is_gateway and (reason := _unknown_neighbors(world, world.intent)):
         return reason
     if table == "slices" and (reason := _unpublished(world)):
         return reason

@@ -233,6 +233,16 @@ def test_a_cordoned_holder_hands_over_at_once_and_goes_on_when_nobody_else_can()
     assert cluster.lease.yields == ""
 
 
+def test_a_cordoned_candidate_takes_over_when_nobody_else_does() -> None:
+    cluster = Cluster("a", "b", "c")
+    cluster.run(30)
+    cluster["b"].election.is_told(replace(CANDIDATE, is_cordoned=True))
+    cluster["a"].is_alive = False
+    cluster.until_active("c", 12)
+    cluster["c"].is_alive = False
+    assert cluster.until_active("b", 24) > 16
+
+
 def test_a_holder_that_leaves_is_followed_at_once() -> None:
     cluster = Cluster("a", "b")
     cluster.run(30)

@@ -10,6 +10,7 @@ from ncgd.model.probe import Pulse
 from ncgd.model.reason import RoleReason
 from ncgd.model.report import Health
 from ncgd.model.role import Part, Role
+from ncgd.model.spec import Intent
 from ncgd.plan.plan import RouteStep, Step
 from tests.scenarios.site import VPC, Site, attributes, ha_vpn
 
@@ -130,6 +131,18 @@ def test_a_standby_wants_nothing_and_protects_what_is_remembered() -> None:
     assert report.health == Health.STANDBY
     assert {each.reason for each in (*report.tunnels, *report.peers)} == {"NotActive"}
     assert report.problems == ()
+
+
+def test_a_node_ends_what_an_earlier_ncgd_left_though_it_knows_no_resources() -> None:
+    site = active()
+    site.start(Intent(is_complete=False))
+    site.charon_answers()
+    site.speaker_answers()
+    site.tell(ev.RoleChanged(role=STANDBY))
+    site.after(1)
+    assert not site.neighbors
+    assert not site.sas
+    assert not [name for name in site.interfaces if name.startswith("ncg")]
 
 
 def test_standing_down_withdraws_drains_ends_and_keeps_the_protection() -> None:
