@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -102,6 +102,7 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         "memory": cast("AnyTable", memory),
     }
     place = home(settings, vault, mailbox)
+    tables |= place.tables
     loop = Loop(mailbox, tables, kernel.program, settings.node, role=place.role, observe=place.observe)
     api = Api(settings.socket, lambda: loop.state)
 
@@ -146,6 +147,8 @@ class Home:
     """Where resources come from, where status goes, and who says which part to play."""
 
     jobs: Mapping[str, Callable[[], Coroutine[None, None, None]]]
+    tables: Mapping[str, AnyTable] = field(default_factory=dict)
+    """What is written there, by name."""
     observe: Observe = lambda _: None
     role: Role = STANDALONE
     """To start with."""
@@ -165,7 +168,9 @@ def home(settings: Settings, vault: Vault, mailbox: Mailbox) -> Home:
     except ImportError as error:
         raise UserError(f"--source kubernetes needs more packages ({error}): pip install 'ncgd[kubernetes]'") from error
     cluster = connect(settings.kubeconfig)
-    kubernetes = KubernetesHome(cluster, settings.namespace, vault, mailbox.post, node=settings.node, wall=wall_time)
+    kubernetes = KubernetesHome(
+        cluster, settings.namespace, vault, mailbox.post, node=settings.node, wall=wall_time, awaits_role=True
+    )
     contest = Contest(
         cluster,
         settings.namespace,
@@ -177,6 +182,7 @@ def home(settings: Settings, vault: Vault, mailbox: Mailbox) -> Home:
     )
     return Home(
         jobs={"source": kubernetes.run, "election": contest.run},
+        tables={"slices": cast("AnyTable", kubernetes.slices)},
         observe=kubernetes.observe,
         role=undecided(settings.gateway),
         leave=contest.leave,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from ncgd.daemon.loop import wall_time
 from ncgd.decision.conditions import with_conditions
 from ncgd.decision.world import World
-from ncgd.model.event import ClusterRangesRead, IntentRead
+from ncgd.model.event import ClusterRangesRead, IntentRead, SlicesRead
+from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
 from ncgd.model.secret import Vault
 from ncgd.model.spec import Intent
@@ -31,13 +32,23 @@ class Running:
     wall: Callable[[], str] = wall_time
     intents: list[Intent] = field(default_factory=list)
     ranges: list[ClusterRangesRead] = field(default_factory=list)
+    slices: list[SlicesRead] = field(default_factory=list)
     site: Site | None = None
+    awaits_role: bool = False
 
     async def __aenter__(self) -> "Running":
         self.vault = Vault(b"salt")
         self.seen: Seen | None = None
         cluster = self.place.connect()
-        self.home = KubernetesHome(cluster, self.place.namespace, self.vault, self._post, node="node-1", wall=self.wall)
+        self.home = KubernetesHome(
+            cluster,
+            self.place.namespace,
+            self.vault,
+            self._post,
+            node="node-1",
+            wall=self.wall,
+            awaits_role=self.awaits_role,
+        )
         self.task = asyncio.create_task(self.home.run())
         return self
 
@@ -75,9 +86,17 @@ class Running:
         self.shows(self.site)
         return self.site
 
-    def _post(self, event: IntentRead | ClusterRangesRead) -> None:
+    @property
+    def published(self) -> set[Prefix]:
+        """The prefixes in the slices that were read last."""
+        rows = self.slices[-1].slices.values() if self.slices else ()
+        return {prefix for row in rows for prefix in row.prefixes}
+
+    def _post(self, event: IntentRead | ClusterRangesRead | SlicesRead) -> None:
         if isinstance(event, ClusterRangesRead):
             self.ranges.append(event)
+        elif isinstance(event, SlicesRead):
+            self.slices.append(event)
         else:
             self.intents.append(event.intent)
         if self.site is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 import yaml
 
 from ncgd.errors import DriverError
+from ncgd.model.delta import Delta
 from ncgd.sources.kubernetes.client import ApiRejected, connect
 from tests.fakes.api_server import Request
 from tests.kube.agent import agent_config
 from tests.kube.cluster import REAL, Place, double, path_of, real, until
 from tests.kube.home import Running
 from tests.kube.test_election import Player, renewed
+from tests.kube.test_slices import SLICE
 from tests.unit.resources.manifests import secret
 
 Json = dict[str, Any]
@@ -53,10 +56,12 @@ def uses(request: Request) -> Iterator[Grant]:
     name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
     if request.method == "PATCH":
         yield ("patch", group, resource, rest[1] if resource == "configmaps" else "")
-        if resource == "events":
+        if resource in {"events", "overlayrouteslices"}:
             yield ("create", group, resource, "")
         return
-    if request.method in {"POST", "PUT"}:
+    if request.method == "DELETE":
+        yield ("delete", group, resource, "")
+    elif request.method in {"POST", "PUT"}:
         yield ({"POST": "create", "PUT": "update"}[request.method], group, resource, "".join(rest[1:]))
     elif rest[1:]:
         yield ("get", group, resource, rest[1])
@@ -89,6 +94,10 @@ async def live(place: Place, kubeconfig: Path) -> None:
             return any(each["reason"] == "TunnelDown" for each in await place.list("Event"))
 
         await until(is_event)
+        rows = {f"default-{number}": replace(SLICE, name=f"default-{number}") for number in range(2)}
+        assert not (await it.home.slices.write(Delta(set=rows))).failed
+        assert not (await it.home.slices.write(Delta(remove=frozenset({"default-1"})))).failed
+        await until(lambda: it.slices and it.slices[-1].slices.keys() == {"default-0"})
         await place.edit("NetworkConnectivityGateway", "default", "spec", {"export": {"services": "LoadBalancer"}})
         await until(lambda: it.ranges[-1].ranges is None and it.intent.generations[it.intent.gateway.ref] == 2)
         await until(lambda: it.ranges[-1].ranges is not None)

@@ -11,16 +11,17 @@ BURST = 10.0
 class Pace:
     """A token bucket."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """``clock``: monotonic seconds."""
+    def __init__(self, clock: Callable[[], float], burst: float = BURST) -> None:
+        """``clock``: monotonic seconds; ``burst``: requests that may be made at once."""
         self._clock = clock
-        self._tokens = BURST
+        self._burst = burst
+        self._tokens = burst
         self._at = clock()
 
     def wait(self) -> float:
         """Seconds until the next request may be made."""
         now = self._clock()
-        self._tokens = min(BURST, self._tokens + (now - self._at) * PER_SECOND)
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * PER_SECOND)
         self._at = now
         return max(0.0, (1.0 - self._tokens) / PER_SECOND)
 

@@ -22,6 +22,7 @@ QUIET_SECONDS = 0.05
 DEFINITIONS_SECONDS = 600.0
 """How often the cluster's definitions are compared with ours."""
 WHERE = "Kubernetes"
+GATEWAY = "NetworkConnectivityGateway"
 
 _METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
 
@@ -29,8 +30,8 @@ _METADATA = ("name", "namespace", "uid", "generation", "creationTimestamp")
 class KubernetesSource:
     """Posts the Intent of a namespace's objects, now and when they change. An outage of the API changes nothing."""
 
-    def __init__(self, cluster: Cluster, namespace: str, vault: Vault, post: Post) -> None:
-        """``namespace``: the only one that is read."""
+    def __init__(self, cluster: Cluster, namespace: str, vault: Vault, post: Post, *, follows_all: bool = True) -> None:
+        """``namespace``: the only one that is read. With ``follows_all`` False, the gateway alone to begin with."""
         self._cluster = cluster
         self._namespace = namespace
         self._vault = vault
@@ -41,18 +42,26 @@ class KubernetesSource:
         self._notes: dict[str, Finding] = {}
         self._kinds = {kind: self._collection(kind) for kind in v1alpha1.KINDS}
         self._secrets: dict[str, tuple[Reflector, asyncio.Task[None]]] = {}
+        self._follows_all = follows_all
+        self._followed: set[str] = set()
+
+    def follow_all(self) -> None:
+        """From now on also what only a gateway needs: tunnels, peers, and the Secrets that they name."""
+        if not self._follows_all:
+            self._follows_all = True
+            self._changed.set()
 
     async def run(self) -> None:
         """Follow the API until cancelled. Nothing wrong with it, or with the objects, ends this."""
         try:
             async with asyncio.TaskGroup() as group:
-                for kind, reflector in self._kinds.items():
-                    group.create_task(reflector.run(), name=f"follow {kind}")
                 group.create_task(self._compare_definitions(), name="definitions")
+                self._follow_kinds(group)
                 while True:
                     await self._changed.wait()
                     await asyncio.sleep(QUIET_SECONDS)
                     self._changed.clear()
+                    self._follow_kinds(group)
                     self._follow_secrets(group)
                     if all(each.has_answered for each in self._reflectors()):
                         readings = [*self._read_kinds(), *self._read_secrets()]
@@ -97,8 +106,16 @@ class KubernetesSource:
             "spec": item.get("spec"),
         }
 
+    def _follow_kinds(self, group: asyncio.TaskGroup) -> None:
+        """What is not followed is not known: the Intent is not complete before."""
+        for kind in [kind for kind in self._kinds if self._follows_all or kind == GATEWAY]:
+            if kind not in self._followed:
+                self._followed.add(kind)
+                group.create_task(self._kinds[kind].run(), name=f"follow {kind}")
+
     def _reflectors(self) -> list[Reflector]:
-        return [*self._kinds.values(), *(reflector for reflector, _ in self._secrets.values())]
+        secrets = (reflector for reflector, _ in self._secrets.values())
+        return [*(self._kinds[kind] for kind in self._followed), *secrets]
 
     def _follow_secrets(self, group: asyncio.TaskGroup) -> None:
         wanted = self._named_secrets()
@@ -152,7 +169,7 @@ class KubernetesSource:
     async def _compare_definitions(self) -> None:
         """Tell when the cluster's definitions are older than ours. Without the right to read them nothing is told."""
         while True:
-            for kind in v1alpha1.KINDS:
+            for kind in crd.DEFINED:
                 name = f"{crd.plural(kind)}.{v1alpha1.GROUP}"
                 with suppress(DriverError):
                     path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"

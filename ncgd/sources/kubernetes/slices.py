@@ -1,0 +1,115 @@
+"""OverlayRouteSlices: followed by every node, written by the active gateway."""
+
+import asyncio
+from collections.abc import Callable
+
+from ncgd.errors import DriverError
+from ncgd.model.delta import Delta, Outcome
+from ncgd.model.event import SlicesRead
+from ncgd.model.route_slice import RouteSlice
+from ncgd.model.spec import Finding
+from ncgd.resources import crd, route_slice
+from ncgd.resources.v1alpha1 import API_VERSION
+from ncgd.sources.kubernetes import explain
+from ncgd.sources.kubernetes.client import ApiRejected, Cluster, Json
+from ncgd.sources.kubernetes.pace import Pace
+from ncgd.sources.kubernetes.reflector import Reflector
+
+QUIET_SECONDS = 0.05
+"""Slices that are written one after the other are often read together."""
+BURST = 40.0
+"""So many are written at once: 10 000 prefixes at a takeover."""
+NOT_FOUND = 404
+
+Note = Callable[[str, Finding | None], None]
+"""Tells of something that concerns the API, by a key, or that it is over."""
+
+
+class Slices:
+    """OwnedTable of slices by name, and their source. What was read last stays while the API is away."""
+
+    def __init__(self, cluster: Cluster, namespace: str, post: Callable[[SlicesRead], None], note: Note) -> None:
+        """``post`` never blocks."""
+        self._cluster = cluster
+        self._namespace = namespace
+        self._path = f"/apis/{API_VERSION}/namespaces/{namespace}/{crd.plural(route_slice.KIND)}"
+        self._post = post
+        self._note = note
+        self._changed = asyncio.Event()
+        self._reflector = Reflector(cluster, self._path, _kept, self._changed.set)
+        self._understood: dict[str, tuple[Json, RouteSlice]] = {}
+        """Each slice with the object that it was made from; a damaged one leaves its last good form."""
+        self._pace: Pace | None = None
+
+    async def run(self) -> None:
+        """Follow the API until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._reflector.run(), name="follow OverlayRouteSlices")
+            while True:
+                await self._changed.wait()
+                await asyncio.sleep(QUIET_SECONDS)
+                self._changed.clear()
+                self._tell()
+
+    async def write(self, delta: Delta[str, RouteSlice]) -> Outcome[str]:
+        """Apply, then delete, one by one and no faster than ``Pace`` allows; failures by name."""
+        failed: dict[str, str] = {}
+        for name, row in delta.set.items():
+            try:
+                await self._turn()
+                await self._cluster.apply(f"{self._path}/{name}", route_slice.to_object(row, self._namespace))
+            except DriverError as error:
+                failed[name] = f"{route_slice.KIND} {name} cannot be written: {error}"
+        for name in delta.remove:
+            try:
+                await self._turn()
+                await self._cluster.delete(f"{self._path}/{name}")
+            except DriverError as error:
+                if not (isinstance(error, ApiRejected) and error.code == NOT_FOUND):
+                    failed[name] = f"{route_slice.KIND} {name} cannot be deleted: {error}"
+        return Outcome(failed)
+
+    async def _turn(self) -> None:
+        self._pace = self._pace or Pace(asyncio.get_running_loop().time, BURST)
+        await asyncio.sleep(self._pace.wait())
+        self._pace.spend()
+
+    def _tell(self) -> None:
+        each = self._reflector
+        problem: Finding | None = None
+        if each.problem is not None:
+            url, is_known = self._cluster.url, each.is_listed
+            problem = explain.collection_problem(each.problem, route_slice.KIND, url, is_known=is_known)
+        self._note("slices", problem)
+        if not each.is_listed:
+            return
+        damaged = []
+        understood: dict[str, tuple[Json, RouteSlice]] = {}
+        for (_, name), item in each.objects.items():
+            known = self._understood.get(name)
+            if known and known[0] is item:
+                understood[name] = known
+                continue
+            try:
+                understood[name] = item, route_slice.from_object(item)
+            except ValueError as error:
+                damaged.append(str(error))
+                if known:
+                    understood[name] = known
+        self._understood = understood
+        self._note("damaged slices", _damage(damaged) if damaged else None)
+        self._post(SlicesRead(slices={name: row for name, (_, row) in understood.items()}))
+
+
+def _kept(item: Json) -> Json:
+    return {"metadata": {"name": (item.get("metadata") or {}).get("name")}, "spec": item.get("spec")}
+
+
+def _damage(texts: list[str]) -> Finding:
+    return Finding(
+        reason="SliceDamaged",
+        where=route_slice.KIND,
+        message=f"{'; '.join(texts[:3])}; what was read of it before stays in force",
+        hint="delete it: the active gateway writes it anew",
+        is_error=False,
+    )
