@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ncgd.resources import crd
-from ncgd.resources.v1alpha1 import KINDS
 from tests.fakes.api_server import ApiServer, Request
 from tests.fakes.objects import Refused
 from tests.kube.cluster import Place, double, until
@@ -194,7 +193,7 @@ def test_missing_definitions_are_told_and_waited_for(tmp_path: Path) -> None:
             await until(lambda: it.reasons == {"CrdMissing"})
             assert not it.intent.is_complete
             assert {finding.where for finding in it.intent.findings} == {
-                f"{crd.plural(kind)}.networking.gke.io" for kind in KINDS
+                f"{crd.plural(kind)}.networking.gke.io" for kind in crd.DEFINED
             }
             assert "config/crd" in it.intent.findings[0].hint
             server.definitions = installed
