@@ -124,7 +124,7 @@ def test_watches_cut_at_once_lose_nothing_and_cost_little(tmp_path: Path) -> Non
             assert it.intent.findings == ()
         watches = [request for request in server.requests if request.is_watch]
         lists = [request for request in server.requests if request.method == "GET" and "limit" in request.query]
-        assert len(lists) == 6
+        assert len(lists) == 7
         for path in {watch.path for watch in watches}:
             times = [watch.at for watch in watches if watch.path == path]
             gaps = [later - earlier for earlier, later in pairwise(times)]
