@@ -24,11 +24,11 @@ CHECKOUT = HERE.parent.parent
 ROOT_SUITE = "bookworm"
 PYTHON = "3.11"  # of ROOT_SUITE
 PACKAGES = (
-    *("bird2", "conntrack", "ethtool", "iperf3", "iproute2", "iputils-ping", "kmod", "nftables", "openssl"),
-    *("procps", "python3", "tcpdump", "strongswan-charon", "strongswan-swanctl", "libcharon-extra-plugins"),
-    *("libstrongswan-extra-plugins", "libstrongswan-standard-plugins"),
+    *("bird2", "conntrack", "ethtool", "iperf3", "iproute2", "iptables", "iputils-ping", "kmod"),
+    *("nftables", "openssl", "procps", "python3", "tcpdump", "strongswan-charon", "strongswan-swanctl"),
+    *("libcharon-extra-plugins", "libstrongswan-extra-plugins", "libstrongswan-standard-plugins"),
 )
-NOT_FOR_TESTS = re.compile(r"(mypy|ruff|import-linter|types-)")
+NOT_FOR_TESTS = re.compile(r"(helm-|mypy|ruff|import-linter|types-)")
 UNUSED_AFTER = 30 * 86400  # seconds until a cached image that nobody booted is removed
 SUITE_CURRENT_FOR = 7 * 86400  # seconds until a suite is asked again which kernel is its newest
 
