@@ -1,4 +1,4 @@
-"""The command line: ``up``, ``status``, ``exec``, ``down``."""
+"""The command line: ``up``, ``status``, ``exec``, ``node``, ``down``."""
 
 import argparse
 import json
@@ -6,10 +6,12 @@ import os
 import sys
 import time
 
-from ncgd.lab import cloud, gateway, install, interface, machine, processes, proof, render, topology
+from ncgd.lab import cloud, cluster, gateway, install, interface, machine, processes, proof, render, topology
+from ncgd.lab.cluster_topology import CLUSTER, WORKERS
 from ncgd.lab.failure import LabFailure
 
 READY_SECONDS = 60.0
+CLUSTER_READY_SECONDS = 90.0
 _OPTIONS = topology.STATE / "options.json"
 
 _DESCRIPTION = """\
@@ -20,7 +22,13 @@ A site, an internet and a cloud VPC on this machine, in network namespaces:
 
 "gw" runs the real ncgd on the manifests of config/examples/ha-vpn: two IPsec tunnels
 to a simulated HA VPN gateway, two BGP sessions with its Cloud Router (BIRD), and the
-VPC's prefixes in the kernel. Needs root and Debian 12, 13 or Ubuntu 24.04 (elsewhere:
+VPC's prefixes in the kernel.
+
+"up --topology cluster" has three nodes with a pod each instead of "pod" and "gw": ncgd
+runs on each of them and reads its resources from an API server; one of node1 and node2
+is the gateway, and the others send their pods' packets there.
+
+Needs root and Debian 12, 13 or Ubuntu 24.04 (elsewhere:
 says what to install); what is missing is installed on the first "up".
 """
 _EPILOG = """\
@@ -33,6 +41,15 @@ try this:
   sudo python3 -m ncgd.lab exec cloud0 -- birdc -s /run/ncgd-lab/cloud0/bird.ctl show route
   edit /run/ncgd-lab/resources/*.yaml                            live in under a second
   sudo python3 -m ncgd.lab down
+
+in the cluster:
+  sudo python3 -m ncgd.lab up --topology cluster
+  sudo python3 -m ncgd.lab exec pod3 -- ping 10.128.0.10         from a node that is not the gateway
+  sudo python3 -m ncgd.lab status                                who is the gateway, and why
+  sudo python3 -m ncgd.lab node kill node1                       power loss: the other takes over
+  sudo python3 -m ncgd.lab node start node1
+  sudo python3 -m ncgd.lab node cordon node2                     hands the gateway over; uncordon
+  sudo python3 -m ncgd.lab exec node3 -- ncgctl status
 """
 
 
@@ -62,8 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="up|status|exec|down")
+    commands = parser.add_subparsers(required=True, metavar="up|status|exec|node|down")
     up = commands.add_parser("up", help="install what is missing, build and start everything, prove that it works")
+    up.add_argument(
+        "--topology",
+        choices=("site", "cluster"),
+        default="site",
+        help="a gateway with a pod behind it (default), or three nodes of a cluster",
+    )
     up.add_argument(
         "--dataplane",
         choices=("auto", "kernel", "userspace"),
@@ -81,10 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="nodes, programs, and the gateway's own status").set_defaults(run=_status)
     execute = commands.add_parser("exec", help="run a command in a node: exec pod -- ping 10.128.0.10")
     execute.add_argument(
-        "node", choices=tuple(topology.NODES), help="; ".join(f"{k}: {v}" for k, v in topology.NODES.items())
+        "node", choices=tuple(topology.ALL_NODES), help="; ".join(f"{k}: {v}" for k, v in topology.ALL_NODES.items())
     )
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD", help="the command and its arguments")
     execute.set_defaults(run=_exec)
+    node = commands.add_parser("node", help="in the cluster: what happens to a node")
+    node.add_argument("what", choices=("kill", "start", "cordon", "uncordon"))
+    node.add_argument("node", choices=WORKERS)
+    node.set_defaults(run=_node)
     commands.add_parser("down", help="end every process, remove every namespace, leave nothing").set_defaults(run=_down)
     return parser
 
@@ -109,19 +136,26 @@ class _Progress:
 def _up(options: argparse.Namespace) -> int:
     say = _Progress()
     install.ensure(say)
-    wanted = {"dataplane": options.dataplane, "prefixes": options.prefixes}
-    if topology.STATE.exists() or any(map(topology.exists, topology.NODES)):
+    wanted = {"topology": options.topology, "dataplane": options.dataplane, "prefixes": options.prefixes}
+    if topology.STATE.exists() or any(map(topology.exists, topology.ALL_NODES)):
         return _already_up(wanted, say)
     kernel = _kernel_encrypts(options.dataplane)
-    say("making seven network namespaces: " + " ".join(topology.NODES))
-    topology.build()
+    shape = CLUSTER if options.topology == "cluster" else topology.SITE
+    say("making network namespaces: " + " ".join(shape.nodes))
+    topology.build(shape)
     gateway.copy_resources(options.dataplane, options.prefixes)
     interfaces = interface.interfaces(gateway.RESOURCES)
     esp = "kernel" if kernel else "userspace"
     say(f"starting the cloud: strongSwan ({esp} ESP) and BIRD, {options.prefixes} more prefixes")
     cloud.start(interfaces, kernel=kernel, prefixes=options.prefixes)
-    say(f"starting ncgd on {gateway.RESOURCES}")
-    gateway.start()
+    if options.topology == "cluster":
+        say("starting the API server, then ncgd on " + " ".join(WORKERS))
+        cluster.start_api()
+        for worker in WORKERS:
+            cluster.start_worker(worker)
+    else:
+        say(f"starting ncgd on {gateway.RESOURCES}")
+        gateway.start()
     _OPTIONS.write_text(json.dumps(wanted))
     _prove(interfaces, options.prefixes, say)
     say("the lab is up and stays up; `python3 -m ncgd.lab --help` says what to try, `down` removes it")
@@ -152,7 +186,14 @@ def _already_up(wanted: dict[str, object], say: _Progress) -> int:
     return 0
 
 
+def _is_cluster() -> bool:
+    return topology.exists("lan")
+
+
 def _prove(interfaces: tuple[interface.Interface, ...], prefixes: int, say: _Progress) -> None:
+    if _is_cluster():
+        _prove_cluster(say)
+        return
     say("waiting until the gateway says Healthy")
     status = gateway.wait_ready(READY_SECONDS, prefixes)
     devices = {each["name"]: each["interface"] for each in status["tunnels"]}
@@ -164,19 +205,55 @@ def _prove(interfaces: tuple[interface.Interface, ...], prefixes: int, say: _Pro
         say(f"TCP {line}")
 
 
+def _prove_cluster(say: _Progress) -> None:
+    say("waiting until one node is the gateway, and every pod reaches the VM")
+    cluster.wait_ready(CLUSTER_READY_SECONDS)
+    active = cluster.holder()
+    say(f"{active} is the gateway\n")
+    print(gateway.screen(cluster.socket_of(active)) + "\n")
+    for line in cluster.prove():
+        say(f"TCP {line}")
+
+
 def _status(_options: argparse.Namespace) -> int:
     programs = processes.recorded()
     running = processes.in_nodes()
-    for node, what in topology.NODES.items():
+    nodes = CLUSTER.nodes if _is_cluster() else topology.NODES
+    for node, what in nodes.items():
         if node not in running:
             print(f"{node:9} not there    {what}")
             continue
         ours = [name if pid else f"{name} (ENDED)" for (where, name), pid in programs.items() if where == node]
         print(f"{node:9} {len(running[node]):2} processes {what}{': ' if ours else ''}{', '.join(ours)}")
+    if _is_cluster():
+        return _cluster_status()
     if not topology.exists("gw"):
         raise LabFailure("the lab is not up", "sudo python3 -m ncgd.lab up")
     print("\n" + gateway.screen())
     return 0 if gateway.status().get("status") == "Healthy" else 1
+
+
+def _cluster_status() -> int:
+    active = cluster.holder()
+    print("\n" + "\n".join(map(cluster.summary, WORKERS)) + "\n")
+    if not active or not topology.exists(active):
+        print(f"the Lease names {active or 'nobody'}")
+        return 1
+    print(gateway.screen(cluster.socket_of(active)))
+    return 0 if cluster.status(active).get("status") == "Healthy" else 1
+
+
+def _node(options: argparse.Namespace) -> int:
+    if not _is_cluster():
+        raise LabFailure("no cluster is up", "sudo python3 -m ncgd.lab up --topology cluster")
+    match options.what:
+        case "kill":
+            cluster.power_off(options.node)
+        case "start":
+            cluster.power_on(options.node)
+        case what:
+            cluster.cordon(options.node, is_on=what == "cordon")
+    return 0
 
 
 def _exec(options: argparse.Namespace) -> int:
@@ -185,14 +262,14 @@ def _exec(options: argparse.Namespace) -> int:
         raise LabFailure("no command", "exec pod -- ping 10.128.0.10")
     if not topology.exists(options.node):
         raise LabFailure("the lab is not up", "sudo python3 -m ncgd.lab up")
-    env = {**os.environ, "PATH": gateway.PATH, "NCGD_SOCKET": str(gateway.SOCKET)}
+    env = {**os.environ, "PATH": gateway.PATH, "NCGD_SOCKET": str(topology.STATE / options.node / "ncgd.sock")}
     os.execvpe("ip", topology.inside(options.node, *argv), env)  # noqa: S606 - the exit status is the command's own
 
 
 def _down(_options: argparse.Namespace) -> int:
     processes.end_all()
     topology.remove()
-    left = [node for node in topology.NODES if topology.exists(node)]
+    left = [node for node in topology.ALL_NODES if topology.exists(node)]
     if left or topology.STATE.exists():
         raise LabFailure(f"still there: {' '.join(left)} {topology.STATE if topology.STATE.exists() else ''}")
     print("the lab is down; nothing of it is left")

@@ -78,15 +78,15 @@ def start() -> None:
     spawn("gw", "keeper", [*keeper, *ncgd], {"PATH": PATH})
 
 
-def ncgctl(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Ask the daemon; never raises for what it answers."""
-    argv = [str(VENV / "bin" / "ncgctl"), "--socket", str(SOCKET), *arguments]
+def ncgctl(*arguments: str, at: Path = SOCKET) -> "subprocess.CompletedProcess[str]":
+    """Ask a daemon; never raises for what it answers."""
+    argv = [str(VENV / "bin" / "ncgctl"), "--socket", str(at), *arguments]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def status() -> dict[str, Any]:
+def status(at: Path = SOCKET) -> dict[str, Any]:
     """``ncgctl status -o json``; empty while the daemon does not answer."""
-    answer = ncgctl("status", "-o", "json").stdout
+    answer = ncgctl("status", "-o", "json", at=at).stdout
     try:
         parsed = json.loads(answer)
     except ValueError:
@@ -94,9 +94,9 @@ def status() -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def screen() -> str:
+def screen(at: Path = SOCKET) -> str:
     """``ncgctl status``, as people see it."""
-    answer = ncgctl("status")
+    answer = ncgctl("status", at=at)
     return answer.stdout.rstrip() or f"ncgctl status: {answer.stderr.strip()}"
 
 

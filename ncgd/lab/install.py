@@ -124,7 +124,7 @@ def _ensure_venv(say: Say, *, dev: bool) -> None:
             "--quiet",
             "--disable-pip-version-check",
             "--editable",
-            str(CHECKOUT),
+            f"{CHECKOUT}[kubernetes]",
             *(groups["dev"] if dev else ()),
         )
     except LabFailure as error:

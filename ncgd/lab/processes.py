@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ncgd.lab.failure import LabFailure
-from ncgd.lab.topology import NODES, STATE, inside, namespace
+from ncgd.lab.topology import ALL_NODES, STATE, inside, namespace
 
 # charon's process id file is compiled in as /run/charon.pid: each program gets a /run of its own, in which the
 # lab's state stays visible. AppArmor profiles of charon would deny it our configuration; root may opt out.
@@ -65,7 +65,7 @@ def recorded() -> dict[tuple[str, str], int | None]:
 def in_nodes() -> dict[str, list[int]]:
     """Process ids by node, from the kernel: also what was started by what we started."""
     nodes: dict[tuple[int, int], str] = {}
-    for node in NODES:
+    for node in ALL_NODES:
         try:
             status = Path("/run/netns", namespace(node)).stat()
         except OSError:
@@ -85,11 +85,10 @@ def in_nodes() -> dict[str, list[int]]:
 
 
 def end_all() -> None:
-    """End every process of the lab, the keeper first so that it restarts nothing. Raises LabFailure after 10 s."""
-    keeper = recorded().get(("gw", "keeper"))
-    if keeper:
+    """End every process of the lab, keepers first so that they restart nothing. Raises LabFailure after 10 s."""
+    for keeper in _keepers():
         _signal(keeper, signal.SIGTERM)
-        wait_until(lambda: recorded().get(("gw", "keeper")) is None, 3.0)
+    wait_until(lambda: not _keepers(), 3.0)
     began = time.monotonic()
     told: set[int] = set()
     while left := _all():
@@ -102,6 +101,22 @@ def end_all() -> None:
         time.sleep(0.02)
 
 
+def end_in(*nodes: str) -> None:
+    """Kill every process in these nodes, at once and without a word to them. Raises LabFailure after 10 s."""
+
+    def left() -> list[int]:
+        found = in_nodes()
+        return [pid for node in nodes for pid in found.get(node, ())]
+
+    deadline = time.monotonic() + 10.0
+    while pids := left():
+        if time.monotonic() > deadline:
+            raise LabFailure(f"these processes do not end: {sorted(pids)}", "look at them with ps -fp")
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
 def wait_until(condition: Callable[[], object], seconds: float) -> bool:
     """Poll until ``condition()`` is true; False when that takes longer."""
     deadline = time.monotonic() + seconds
@@ -110,6 +125,10 @@ def wait_until(condition: Callable[[], object], seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def _keepers() -> list[int]:
+    return [pid for (_, name), pid in recorded().items() if name == "keeper" and pid]
 
 
 def _all() -> set[int]:

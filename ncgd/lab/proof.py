@@ -72,7 +72,7 @@ def tcp(client_node: str, client: str, server_node: str, server: str) -> str:
     Both ends must see the other's own address: nothing on the way translates.
     """
     what = f"TCP {client_node} {client} -> {server_node} {server}"
-    with _socket(server_node) as listener, _socket(client_node) as caller:
+    with socket_in(server_node) as listener, socket_in(client_node) as caller:
         try:
             listener.bind((server, 0))
             listener.listen(1)
@@ -88,7 +88,7 @@ def tcp(client_node: str, client: str, server_node: str, server: str) -> str:
             seen_by_client = caller.getpeername()
         except OSError as error:
             raise LabFailure(
-                f"{what}: {error}", "exec gw -- tcpdump -ni any host 10.128.0.10 shows how far it comes"
+                f"{what}: {error}", "exec NODE -- tcpdump -ni any host 10.128.0.10 shows how far it comes"
             ) from error
     if (heard, answered, seen_by_server[0], seen_by_client[0]) != (b"ping", b"pong", client, server):
         raise LabFailure(f"{what}: the server saw {seen_by_server[0]}, the client {seen_by_client[0]}")
@@ -100,7 +100,7 @@ def tcp_both_ways() -> list[str]:
     return [tcp("vm", VM, "pod", POD), tcp("pod", POD, "vm", VM)]
 
 
-def _socket(node: str) -> socket.socket:
+def socket_in(node: str) -> socket.socket:
     """A TCP socket that lives in a node. Made in a thread that enters the namespace and then ends."""
     made: list[socket.socket] = []
     failed: list[OSError] = []

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ncgd.lab.api_objects import Json, Refused
+from ncgd.lab.api_server import ApiServer, Request
 from ncgd.resources import crd
 from ncgd.resources.v1alpha1 import GROUP
-from tests.fakes.api_server import ApiServer, Request
-from tests.fakes.objects import Json, Refused
 
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)(?:/namespaces/(?P<ns>[^/]+))?/(?P<plural>[^/]+)"

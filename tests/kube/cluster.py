@@ -16,10 +16,10 @@ import httpx2
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 
+from ncgd.lab.api_server import ApiServer
 from ncgd.resources import crd
 from ncgd.resources.v1alpha1 import API_VERSION
 from ncgd.sources.kubernetes.client import Cluster, connect
-from tests.fakes.api_server import ApiServer
 from tests.kube.control_plane import given, programs
 from tests.unit.resources.manifests import changed, gateway, peer, secret, tunnel
 

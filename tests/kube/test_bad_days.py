@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ncgd.lab.api_objects import Refused
+from ncgd.lab.api_server import ApiServer, Request
 from ncgd.resources import crd
-from tests.fakes.api_server import ApiServer, Request
-from tests.fakes.objects import Refused
 from tests.kube.cluster import Place, double, until
 from tests.kube.home import Running
 from tests.unit.resources.manifests import KEY, secret, tunnel

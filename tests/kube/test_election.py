@@ -9,11 +9,11 @@ from typing import Any
 
 from ncgd.election.contest import Contest, undecided
 from ncgd.election.lease import lease_of
+from ncgd.lab.api_objects import Refused
+from ncgd.lab.api_server import Request
 from ncgd.model.event import RoleChanged
 from ncgd.model.reason import RoleReason
 from ncgd.model.role import Part, Role
-from tests.fakes.api_server import Request
-from tests.fakes.objects import Refused
 from tests.kube.cluster import Place, double, path_of, until
 from tests.kube.conftest import Places
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ncgd.lab.api_objects import Refused
 from ncgd.model import prefix as px
-from tests.fakes.objects import Refused
 from tests.kube.cluster import Place, double, path_of, until
 from tests.kube.conftest import Places
 from tests.kube.home import Running

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ncgd.cli.main import main
+from ncgd.lab.api_objects import Json, Refused
+from ncgd.lab.api_server import Request
 from ncgd.resources import crd
-from tests.fakes.api_server import Request
-from tests.fakes.objects import Json, Refused
 from tests.fakes.whole_cluster import Outcome, WholeCluster
 from tests.unit.decision.test_preflight import NODE, newer
 from tests.unit.resources.manifests import changed, gateway, peer, secret, tunnel

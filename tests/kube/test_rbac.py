@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from ncgd.errors import DriverError
+from ncgd.lab.api_server import Request
 from ncgd.model.delta import Delta
 from ncgd.sources.kubernetes.client import ApiRejected, connect
-from tests.fakes.api_server import Request
 from tests.kube.agent import agent_config
 from tests.kube.cluster import REAL, Place, double, path_of, real, until
 from tests.kube.home import Running

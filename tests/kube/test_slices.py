@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ncgd.lab.api_objects import Refused
 from ncgd.model import prefix as px
 from ncgd.model.delta import Delta
 from ncgd.model.prefix import Prefix
@@ -12,7 +13,6 @@ from ncgd.model.reason import RoleReason
 from ncgd.model.role import Part, Role
 from ncgd.model.route_slice import RouteSlice
 from ncgd.resources.route_slice import KIND, to_object
-from tests.fakes.objects import Refused
 from tests.kube.cluster import Place, double, path_of, until
 from tests.kube.conftest import Places
 from tests.kube.home import Running, Seen

@@ -1,6 +1,7 @@
-"""A stateful Kubernetes API server, as far as ncgd uses one, over real HTTP on loopback; and what can go wrong with it.
+"""A stateful Kubernetes API server, as far as ncgd uses one, over real HTTP; and what can go wrong with it.
 
-It runs on the event loop of the test. The contract tests in tests/kube hold it and a real API server to the same.
+The lab's cluster has one, and so have tests, on their event loop. The contract tests in tests/kube hold it and a real
+API server to the same. Runs in the virtual environment.
 """
 
 import asyncio
@@ -14,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from ncgd.lab.api_objects import Json, Refused, Store
 from ncgd.resources import crd
 from ncgd.resources.v1alpha1 import GROUP, VERSION
-from tests.fakes.objects import Json, Refused, Store
 
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)(?:/namespaces/(?P<ns>[^/]+))?/(?P<plural>[^/]+)"
@@ -47,6 +48,7 @@ class Request:
 
     @property
     def is_watch(self) -> bool:
+        """Whether it follows a collection."""
         return self.query.get("watch") in {"1", "true"}
 
 
@@ -75,6 +77,7 @@ class ApiServer:
     """Installed CRDs by kind."""
     bookmark_seconds: float = 0.05
     requests: list[Request] = field(default_factory=list)
+    address: str = "127.0.0.1"
     port: int = 0
 
     async def __aenter__(self) -> "ApiServer":
@@ -90,7 +93,7 @@ class ApiServer:
 
     async def up(self) -> None:
         """Listen, on the same port as before."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connected, self.address, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def down(self) -> None:
@@ -108,7 +111,17 @@ class ApiServer:
         if tasks:
             await asyncio.wait(tasks)
 
+    def seed(self, item: Json) -> None:
+        """Put an object there as if somebody had applied it, and its controller had written its status."""
+        group, _, version = item["apiVersion"].rpartition("/")
+        plural = next(plural for plural, kind in _KINDS.items() if kind == item["kind"])
+        collection, namespace = f"{group}/{version}/{plural}", item["metadata"].get("namespace", "")
+        self.store.create(collection, namespace, item)
+        if "status" in item:
+            self.store.update(collection, namespace, item, is_status=True)
+
     def kubeconfig(self, folder: Path) -> Path:
+        """Write a kubeconfig for it into a folder."""
         path = folder / "double.kubeconfig"
         path.write_text(
             json.dumps(
@@ -135,8 +148,8 @@ class ApiServer:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+        if task is not None:
+            self._connections.add(task)
         try:
             while (request := await _read(reader)) is not None:
                 request.at = asyncio.get_running_loop().time()
@@ -145,13 +158,14 @@ class ApiServer:
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            self._connections.discard(task)
+            if task is not None:
+                self._connections.discard(task)
             writer.close()
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
         if self.faults.delay_seconds:
             await asyncio.sleep(self.faults.delay_seconds)
-        while self.faults.is_hanging:
+        while self.faults.is_hanging:  # noqa: ASYNC110 - a plain switch is easier to use for tests
             await asyncio.sleep(0.01)
         if self.faults.is_garbled:
             writer.write(_head(200, {"Content-Type": "text/html", "Content-Length": "13"}) + b"<html></html>")

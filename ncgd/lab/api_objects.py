@@ -9,6 +9,10 @@ from typing import Any
 Json = dict[str, Any]
 
 
+MOST_KEPT = 5000
+"""Changes that watches can start from."""
+
+
 class Refused(Exception):
     """An answer that is an error."""
 
@@ -17,6 +21,7 @@ class Refused(Exception):
         self.code, self.reason, self.message, self.headers = code, reason, message, headers
 
     def status(self) -> Json:
+        """The body of the answer: a Status (meta v1)."""
         return {
             "kind": "Status",
             "apiVersion": "v1",
@@ -33,6 +38,8 @@ _KEPT = ("uid", "generation", "creationTimestamp", "namespace")
 
 @dataclass
 class Change:
+    """Something that watches are told: ``kind`` is ADDED, MODIFIED or DELETED."""
+
     version: int
     collection: str
     kind: str
@@ -54,12 +61,14 @@ class Store:
     """What each field manager has applied last, by uid, collection, manager, subresource."""
 
     def get(self, collection: str, namespace: str, name: str) -> Json:
+        """An object. Raises Refused 404."""
         try:
             return self.objects.get(collection, {})[namespace, name]
         except KeyError:
             raise Refused(404, "NotFound", f'{collection} "{name}" not found') from None
 
     def create(self, collection: str, namespace: str, given: Json) -> Json:
+        """A new object, without its status. Raises Refused 409."""
         made = copy.deepcopy(given)
         metadata = made.setdefault("metadata", {})
         name = metadata["name"]
@@ -107,6 +116,7 @@ class Store:
         return self.update(collection, namespace, merged(old, patch), is_status=False)
 
     def delete(self, collection: str, namespace: str, name: str) -> Json:
+        """Remove an object. Raises Refused 404."""
         gone = self.get(collection, namespace, name)
         del self.objects[collection][namespace, name]
         self.version += 1
@@ -149,6 +159,7 @@ class Store:
         self.history.clear()
 
     def since(self, collection: str, version: int) -> list[Change]:
+        """What has happened in a collection after a version. Raises Refused 410."""
         if version < self.oldest:
             raise Refused(410, "Expired", f"too old resource version: {version} ({self.oldest})")
         return [change for change in self.history if change.version > version and change.collection == collection]
@@ -162,6 +173,9 @@ class Store:
         return made
 
     def _record(self, collection: str, kind: str, made: Json) -> None:
+        if len(self.history) > MOST_KEPT:
+            del self.history[: MOST_KEPT // 2]
+            self.oldest = self.history[0].version - 1
         self.history.append(Change(self.version, collection, kind, copy.deepcopy(made)))
         self.told()
 
