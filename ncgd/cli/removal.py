@@ -7,9 +7,12 @@ from ncgd.cli import node_pods
 from ncgd.cli.manifests import DAEMON_SET, manifests, path_of, with_image
 from ncgd.cli.patience import Say, if_there, patiently, until
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
+from ncgd.election.lease import lease_name
 from ncgd.errors import Rejected
 from ncgd.resources import crd, route_slice
+from ncgd.resources.agent_config import CONFIG_MAP, ConfigInvalid
 from ncgd.resources.v1alpha1 import API_VERSION, KINDS
+from ncgd.sources.kubernetes.agent_config_map import released
 from ncgd.sources.kubernetes.client import Cluster
 
 Json = dict[str, Any]
@@ -46,9 +49,9 @@ class Removal:
         dirty = await self._clean_nodes(daemon_set, seconds)
         gateways = {*(await self.what_goes())["NetworkConnectivityGateway"], "default"}
         for name in gateways:
-            lease = f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/ncgd-{name}"
-            await self._delete(lease)
+            await self._delete(f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/{lease_name(name)}")
         await self._delete(self._collection(route_slice.KIND))
+        await if_there(self._release_agent)
         for item in reversed(self._items):
             if item["kind"] not in {DAEMON_SET, "CustomResourceDefinition"}:
                 await self._delete(path_of(item))
@@ -103,6 +106,18 @@ class Removal:
             for item in listed["items"]
             if (item["metadata"].get("labels") or {}).get("kubernetes.io/os", "linux") == "linux"
         }
+
+    async def _release_agent(self) -> None:
+        """Take our entries out of ip-masq-agent's configuration; asked again as a whole when somebody else writes."""
+        path = f"/api/v1/namespaces/{self._namespace}/configmaps/{CONFIG_MAP}"
+        try:
+            patch = released(await self._cluster.get(path))
+        except ConfigInvalid as error:
+            self._say(f"ConfigMap {CONFIG_MAP} is left as it is, it cannot be read: {error}")
+            return
+        if patch is not None:
+            await self._cluster.merge(path, patch)
+            self._say(f"ConfigMap {CONFIG_MAP} is without our entries")
 
     async def _remove_definitions(self) -> None:
         paths = [path_of(item) for item in self._items if item["kind"] == "CustomResourceDefinition"]

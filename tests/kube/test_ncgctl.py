@@ -18,6 +18,8 @@ from ncgd.lab.api_objects import Json, Refused
 from ncgd.lab.api_server import Request
 from ncgd.resources import crd
 from tests.fakes.whole_cluster import Outcome, WholeCluster
+from tests.kube.cluster import REAL, Place, real
+from tests.kube.control_plane import given
 from tests.unit.decision.test_preflight import NODE, newer
 from tests.unit.resources.manifests import changed, gateway, peer, secret, tunnel
 
@@ -211,6 +213,26 @@ def test_uninstall_leaves_nothing_but_secrets(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_uninstall_takes_its_entries_out_of_ip_masq_agent_s_configuration(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        await it.install()
+        text = "nonMasqueradeCIDRs:\n- 10.0.0.0/8 # the user's\n- 10.128.0.0/20\nresyncInterval: 30s\n"
+        annotations = {"ncgd.io/non-masquerade-cidrs": '["10.128.0.0/20"]'}
+        metadata = {"name": "ip-masq-agent", "namespace": "kube-system", "annotations": annotations}
+        it.create({"kind": "ConfigMap", "metadata": metadata, "data": {"config": text}})
+        conflicts = [Refused(409, "Conflict", "the object has been modified")]
+        it.server.faults.refuse = lambda request: (
+            conflicts.pop() if conflicts and "configmaps" in request.path and request.method == "PATCH" else None
+        )
+        assert (await it.ncgctl("uninstall")).exit_code == 0
+        kept = it.get("/v1/configmaps", "ip-masq-agent")
+        assert kept["data"]["config"] == text.replace("- 10.128.0.0/20\n", "")
+        assert kept["metadata"]["annotations"] == {}
+        assert not conflicts
+
+    run(tmp_path, scenario)
+
+
 def test_uninstall_keeps_resources_when_asked_to(tmp_path: Path) -> None:
     async def scenario(it: Site) -> None:
         await it.install("--gateway-node", "worker1")
@@ -325,3 +347,35 @@ def test_one_action_at_a_time(tmp_path: Path) -> None:
         assert (answer.exit_code, "one thing at a time" in answer.stderr) == (2, True)
 
     run(tmp_path, scenario)
+
+
+@pytest.mark.skipif(
+    REAL is None or given() is not None, reason="makes and removes cluster-wide objects of a real server"
+)
+def test_a_real_server_takes_it_twice_and_lets_it_go(tmp_path: Path) -> None:
+    """There is no controller: the DaemonSet is never taken note of, and nothing else is different."""
+
+    async def ncgctl(place: Place, *arguments: str) -> Result:
+        environment = {"KUBECONFIG": str(place.kubeconfig)}
+        arguments = (*arguments, "--namespace", place.namespace)
+        return await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment)
+
+    async def main_loop() -> None:
+        async with real(tmp_path) as place:
+            versions: list[int] = []
+            for _ in range(2):
+                answer = await ncgctl(place, "install", "--timeout", "0")
+                assert (answer.exit_code, "waiting for kube-controller-manager" in answer.stderr) == (1, True), answer
+                path = f"/apis/apps/v1/namespaces/{place.namespace}/daemonsets/ncgd"
+                versions.append((await place.request("GET", path))["metadata"]["generation"])
+            assert versions == [1, 1], "the second time no pod is replaced"
+            await place.create(secret(), tunnel(1), peer(1))
+            answer = await ncgctl(place, "verify", "-o", "json")
+            told = {(check["name"], check["verdict"]) for check in json.loads(answer.stdout)["checks"]}
+            assert {("version", "ok"), ("rights", "ok"), ("definitions", "ok"), ("daemon-rights", "ok")} <= told
+            assert {("key-rights", "ok"), ("psk", "ok"), ("link-local", "ok")} <= told
+            assert (await ncgctl(place, "uninstall", "--keep-resources")).exit_code == 0
+            response = await place.http.get(path)
+            assert response.status_code == 404
+
+    asyncio.run(main_loop())

@@ -6,6 +6,7 @@ from typing import Any
 from ncgd.decision.preflight.facts import ClusterFacts, Wanted
 from ncgd.decision.preflight.ranges import CLUSTER, SHOWN
 from ncgd.decision.preflight.verdict import Check, fail, ok, warn
+from ncgd.model.spec import Masquerade
 from ncgd.resources import crd
 from ncgd.resources.v1alpha1 import VERSION
 
@@ -24,7 +25,7 @@ def cluster_checks(cluster: ClusterFacts, wanted: Wanted) -> Iterator[Check]:
     yield from _rights(cluster)
     yield from _definitions(cluster)
     yield from _nodes(cluster)
-    yield _network(cluster)
+    yield _network(cluster, wanted.intent.gateway.masquerade)
     yield from _enabled(cluster)
     yield from _daemon(cluster)
     if wanted.intent.tunnels:
@@ -87,11 +88,16 @@ def _nodes(cluster: ClusterFacts) -> Iterator[Check]:
         )
 
 
-def _network(cluster: ClusterFacts) -> Check:
+def _network(cluster: ClusterFacts, masquerade: Masquerade) -> Check:
     network = ", ".join(cluster.cni) or "no network plugin that ncgctl knows"
     saw = "; ".join([network, *(f"{what}: {value}" for what, value in cluster.masquerade.items())])
-    if _is_on(cluster, BPF_MASQUERADE) and not _is_on(cluster, CILIUM_AGENT):
+    if not _is_on(cluster, BPF_MASQUERADE):
+        return ok("network", CLUSTER, saw)
+    if not _is_on(cluster, CILIUM_AGENT):
         todo = "set enable-ip-masq-agent to true in cilium-config: eBPF masquerades where no rule of ncgd can exempt"
+        return warn("network", CLUSTER, saw, todo)
+    if masquerade is not Masquerade.CONFIG_MAP:
+        todo = "set spec.masquerade of the gateway to ConfigMap: eBPF masquerades where no rule of ncgd can exempt"
         return warn("network", CLUSTER, saw, todo)
     return ok("network", CLUSTER, saw)
 

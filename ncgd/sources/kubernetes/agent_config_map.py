@@ -131,6 +131,15 @@ class AgentConfigMap:
         return Finding(reason=reason, where=self._where, message=message, hint=hint, is_error=False)
 
 
+def released(item: Json) -> Json | None:
+    """The patch that takes our entries out of a ConfigMap as it was read; None when it has none.
+
+    Raises ConfigInvalid.
+    """
+    held = _of(_kept(item))
+    return _patch(held, shared(held.text, held.ours, frozenset())) if held.ours else None
+
+
 def _wanted(world: World, held: _Held) -> frozenset[Prefix]:
     """What is exempt; and, while not all peers have spoken since the start, what was so before."""
     intent = world.intent
@@ -149,8 +158,10 @@ def _patch(held: _Held, share: Share) -> Json:
 
 def _held(reflector: Reflector) -> _Held | None:
     item = next(iter(reflector.objects.values()), None)
-    if item is None:
-        return None
+    return None if item is None else _of(item)
+
+
+def _of(item: Json) -> _Held:
     ours: tuple[str, ...] = ()
     with suppress(ValueError, TypeError):  # what somebody else has written there is not ours
         entries = json.loads(item["ours"])

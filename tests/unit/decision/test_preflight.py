@@ -173,16 +173,7 @@ TUNNELS = "OverlayVPNTunnel"
         ({"definitions": {TUNNELS: newer(TUNNELS)}}, [("definitions", Verdict.WARN)]),
         ({"nodes": (replace(WORKER, is_ready=False),)}, [("nodes", Verdict.WARN)]),
         ({"nodes": (replace(WORKER, is_candidate=False),)}, [("gateway-nodes", Verdict.WARN)]),
-        ({"masquerade": {"cilium-config enable-bpf-masquerade": "true"}}, [("network", Verdict.WARN)]),
-        (
-            {
-                "masquerade": {
-                    "cilium-config enable-bpf-masquerade": "true",
-                    "cilium-config enable-ip-masq-agent": "true",
-                }
-            },
-            [],
-        ),
+        ({"masquerade": {"cilium-config enable-bpf-masquerade": "false"}}, []),
         ({"enabled": {"cluster-1/one": "true"}}, []),
         ({"enabled": {"cluster-1/one": None}}, [("enabled", Verdict.WARN)]),
         ({"enabled": {"cluster-1/one": "True"}}, [("enabled", Verdict.WARN)]),
@@ -199,6 +190,15 @@ TUNNELS = "OverlayVPNTunnel"
 )
 def test_clusters(changes: dict[str, Any], found: list[tuple[str, Verdict]]) -> None:
     assert of_cluster(**changes) == found
+
+
+def test_masquerade_in_ebpf_needs_cilium_s_agent_and_the_config_map() -> None:
+    bpf = {"cilium-config enable-bpf-masquerade": "true"}
+    agent = {**bpf, "cilium-config enable-ip-masq-agent": "true"}
+    in_step = wanted(gateway(masquerade="ConfigMap"))
+    assert of_cluster(masquerade=bpf) == [("network", Verdict.WARN)]
+    assert of_cluster(masquerade=agent) == [("network", Verdict.WARN)]
+    assert bad(cluster_checks(replace(CLUSTER, masquerade=agent), in_step)) == []
 
 
 def of_ranges(resources: Wanted, **changes: Any) -> list[tuple[str, Verdict]]:
