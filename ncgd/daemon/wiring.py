@@ -22,6 +22,7 @@ from ncgd.drivers.exabgp.driver import Exabgp
 from ncgd.drivers.kernel.probe import probe
 from ncgd.drivers.kernel.tables import Kernel
 from ncgd.drivers.nftables import watch as filter_watch
+from ncgd.drivers.nftables.agent import AgentTable
 from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
@@ -91,6 +92,7 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         "adjacencies": cast("AnyTable", kernel.adjacencies),
         "ways": cast("AnyTable", kernel.ways),
         "nexthops": cast("AnyTable", kernel.nexthops),
+        "agent": cast("AnyTable", AgentTable(nft)),
         "masquerade": cast("AnyTable", exemption),
         "guard": cast("AnyTable", guard),
         "clamps": cast("AnyTable", clamps),

@@ -21,6 +21,7 @@ from ncgd.decision.crossing import (
     vxlan_links,
 )
 from ncgd.decision.export import exports
+from ncgd.decision.masquerade import agent_rows
 from ncgd.decision.policy import ImportCheck
 from ncgd.decision.renewal import has_outdated_charon, is_drained, is_settled, renewing, without
 from ncgd.decision.rib import Decision
@@ -94,6 +95,7 @@ def desired_state(world: World) -> Desired:
         "addresses": {key: row for plan in tunnels.values() for key, row in plan.addresses.items()}
         | vxlan_addresses(overlay),
         "adjacencies": adjacencies(crossing, world),
+        "agent": dict(agent_rows(world.intent or intent, world).items()),
         "clamps": {plan.clamp.interface: plan.clamp for plan in tunnels.values() if plan.clamp},
         "credentials": {name: plan.credential for name, plan in tunnels.items()},
         "connections": {name: plan.connection for name, plan in tunnels.items()},

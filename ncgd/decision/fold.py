@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ncgd.decision.fold_cluster import fold_cluster
 from ncgd.decision.fold_kernel import fold_kernel, without_tuns
+from ncgd.decision.fold_masquerade import fold_masquerade
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
 from ncgd.decision.fold_ranges import fold_ranges, pass_time
 from ncgd.decision.renewal import DRAIN_SECONDS
@@ -15,6 +16,7 @@ from ncgd.decision.world import SETTLE_SECONDS, CharonView, ProcessView, Rows, S
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session, SessionState
 from ncgd.model.ike import Connection, Credential, Repair, SaState, StaleSa, TunnelSa
+from ncgd.model.masquerade_event import AgentConfigRead, AgentRulesRead, ExemptionRead, NatChainsRead
 
 SPEAKER_GRACE_SECONDS = 120.0
 """How long sessions count as alive while our own speaker restarts: the restart time that we announce."""
@@ -32,7 +34,7 @@ FORGOTTEN_SECONDS = 60.0
 """A failed row that nobody has tried again for so long after it was due is not wanted any more."""
 
 
-def fold(world: World, event: ev.Event, now: float) -> World:
+def fold(world: World, event: ev.Event, now: float) -> World:  # noqa: PLR0912 - one case per subject
     """The World after one event."""
     world = replace(world, now=now)
     match event:
@@ -51,14 +53,10 @@ def fold(world: World, event: ev.Event, now: float) -> World:
             return replace(world, esp={if_id: before.get(if_id, since) for if_id in if_ids})
         case ev.InterfacesRead() | ev.NexthopsRead() | ev.RoutesRead() | ev.RoutesMeddled() | ev.ProbesRead():
             return fold_kernel(world, event)
+        case ExemptionRead() | NatChainsRead() | AgentConfigRead() | AgentRulesRead():
+            return fold_masquerade(world, event)
         case (
-            ev.PrefixesRemembered()
-            | ev.GuardRead()
-            | ev.ExemptionRead()
-            | ev.NatChainsRead()
-            | ev.GuardCounted()
-            | ev.ClampsRead()
-            | ev.FilterUnreadable()
+            ev.PrefixesRemembered() | ev.GuardRead() | ev.GuardCounted() | ev.ClampsRead() | ev.FilterUnreadable()
         ) | ev.TableWritten(table="guard" | "masquerade" | "memory"):
             return fold_protection(world, event)
         case ev.TableWritten():

@@ -11,16 +11,7 @@ from ncgd.model.fib import RouteChange
 from ncgd.model.masquerade import OwnNetwork
 from ncgd.model.prefix import Prefix
 
-Told = (
-    ev.PrefixesRemembered
-    | ev.GuardRead
-    | ev.ExemptionRead
-    | ev.NatChainsRead
-    | ev.GuardCounted
-    | ev.ClampsRead
-    | ev.FilterUnreadable
-    | ev.TableWritten
-)
+Told = ev.PrefixesRemembered | ev.GuardRead | ev.GuardCounted | ev.ClampsRead | ev.FilterUnreadable | ev.TableWritten
 
 
 def fold_protection(world: World, event: Told) -> World:
@@ -37,15 +28,6 @@ def fold_protection(world: World, event: Told) -> World:
             protection.found(protection.guard, prefixes, world.rib.best)
             protection.exits = exits
             return replace(world, drift=world.drift + drift, filter_reason="")
-        case ev.ExemptionRead(prefixes=prefixes, own=own):
-            exempt, drift = protection.exempt, 0
-            if exempt.is_read:
-                drift = len(exempt.held ^ prefixes) + len(protection.own ^ own)
-            exempt.read(prefixes, protection.unjudged)
-            protection.own = own
-            return replace(world, drift=world.drift + drift)
-        case ev.NatChainsRead(chains=chains, unread=unread):
-            return replace(world, nat_chains=chains, nat_unread=unread)
         case ev.GuardCounted(packets=packets):
             before = world.guard_packets or 0
             new = packets - before if packets >= before else packets

@@ -6,10 +6,12 @@ from itertools import islice
 
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
-from ncgd.model.masquerade import PRIORITY, TABLE, NatChain, NatRule, Verdict
+from ncgd.model.masquerade import AGENT, PRIORITY, TABLE, AgentRules, NatChain, NatRule, Verdict
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import MasqueradeReport
-from ncgd.model.spec import Intent
+from ncgd.model.role import Part
+from ncgd.model.spec import Intent, Masquerade
+from ncgd.resources.agent_config import AgentConfig
 
 SAMPLES = 8
 """Learned prefixes that the rules are tried on."""
@@ -44,6 +46,20 @@ def own_networks(world: World) -> frozenset[Prefix]:
 def _collapsed(networks: tuple[Prefix, ...]) -> frozenset[Prefix]:
     """Asked for the same at every pass."""
     return frozenset(px.collapse(networks))
+
+
+def agent_rows(intent: Intent, world: World) -> dict[str, AgentRules]:
+    """What to masquerade in ip-masq-agent's place; as things are while its configuration has not been read."""
+    if intent.gateway.masquerade != Masquerade.AGENT:
+        return {}
+    config = world.agent
+    if config is None and world.role.part == Part.STANDALONE:  # there is no cluster, so no ConfigMap
+        config = AgentConfig()
+    if config is None:
+        held = world.written.get("agent", {}).get(AGENT)
+        return {AGENT: held} if isinstance(held, AgentRules) else {}
+    has_v6 = any(px.version(px.parse(entry)) == 6 for entry in config.non_masquerade)
+    return {AGENT: AgentRules(exempt=frozenset(px.collapse(config.exempt)), has_v6=has_v6)}
 
 
 def translators(chains: tuple[NatChain, ...], prefixes: Set[Prefix]) -> list[tuple[int, str]]:

@@ -18,7 +18,8 @@ from ncgd.model.masquerade import PRIORITY
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
 from ncgd.model.role import Part
-from ncgd.model.spec import Finding, Intent, LeakProtection
+from ncgd.model.spec import Finding, Intent, LeakProtection, Masquerade
+from ncgd.resources.agent_config import CONFIG_MAP
 
 FIGHT_REPAIRS = 3
 """So many repairs without a minute's rest between them are a fight, not an accident."""
@@ -326,6 +327,14 @@ def _of_exemption(world: World) -> Iterator[Problem]:
             object="nftables",
             message=f"other programs may masquerade what pods send to the VPC: {text}",
             hint="ncgd goes on trying; masquerade: Off if that is as it should be",
+        )
+    if world.agent_flaw and world.intent and world.intent.gateway.masquerade == Masquerade.AGENT:
+        yield Problem(
+            reason="AgentConfigInvalid",
+            object=f"ConfigMap/{CONFIG_MAP}",
+            message=f"what was valid last stays in force: {world.agent_flaw}",
+            hint="correct the ConfigMap; ncgd masquerades by it in ip-masq-agent's place",
+            is_error=False,
         )
     for rule in asked_before_us(world) if protection.is_exempting else ():
         yield Problem(

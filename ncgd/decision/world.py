@@ -23,6 +23,7 @@ from ncgd.model.prefix import IPAddress
 from ncgd.model.probe import ProbeReport
 from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import Intent
+from ncgd.resources.agent_config import AgentConfig
 
 Rows = Mapping[object, object]
 
@@ -130,6 +131,10 @@ class World:
     """Chains of other programs that may translate source addresses."""
     nat_unread: str = ""
     """What of them could not be read, and why."""
+    agent: AgentConfig | None = None
+    """What an ip-masq-agent is told here, as it was valid last; None until it was read."""
+    agent_flaw: str = ""
+    """Why what it was told last is not valid."""
     guard_packets: int | None = None
     """Where the guard's counter stood last; None until it was read."""
     guard_drops: int = 0

@@ -13,7 +13,7 @@ from ncgd.model.delta import Outcome
 from ncgd.model.fib import ForeignRoute, Interface, Nexthop, NexthopGroup, RouteChange, Way
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
-from ncgd.model.masquerade import NatChain
+from ncgd.model.masquerade_event import MasqueradeEvent
 from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import ProbeReport
 from ncgd.model.role import Role
@@ -282,24 +282,6 @@ class GuardRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExemptionRead:
-    """What nftables exempts from masquerade; empty when one of its rules is missing."""
-
-    prefixes: frozenset[Prefix]
-    own: frozenset[Prefix]
-    """Networks of ours in it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NatChainsRead:
-    """Chains of other programs that are asked at postrouting whether to translate, and those that they lead to."""
-
-    chains: tuple[NatChain, ...]
-    unread: str = ""
-    """What there is and could not be read, and why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardCounted:
     """Packets that the guard has dropped, as its counter says; begins anew with the table."""
 
@@ -384,8 +366,7 @@ Event = (
     | RoutesMeddled
     | PrefixesRemembered
     | GuardRead
-    | ExemptionRead
-    | NatChainsRead
+    | MasqueradeEvent
     | GuardCounted
     | ClampsRead
     | FilterUnreadable

@@ -18,6 +18,20 @@ class OwnNetwork:
     prefix: Prefix
 
 
+AGENT = "ip-masq-agent"
+"""Key of the one row of the agent's table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRules:
+    """What is masqueraded here as ip-masq-agent would: all that is forwarded, but not to these prefixes."""
+
+    exempt: frozenset[Prefix]
+    """None inside another, neighbours joined."""
+    has_v6: bool = False
+    """IPv6 is masqueraded too."""
+
+
 class Verdict(StrEnum):
     """What a rule in a nat chain does with a connection that it matches."""
 

@@ -42,6 +42,8 @@ class Masquerade(StrEnum):
     """ncgd, by a table of its own in nftables."""
     CONFIG_MAP = "ConfigMap"
     """The same, and an ip-masq-agent: ncgd keeps its configuration in step."""
+    AGENT = "Agent"
+    """The same, and ncgd does what an ip-masq-agent does, by its configuration, where none runs."""
     OFF = "Off"
     """Nobody."""
 

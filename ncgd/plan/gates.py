@@ -28,9 +28,7 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return "the kernel's tables have not been read yet"
     if table == "backstops":
         return None
-    if table == "guard" and not world.protection.guard.is_read:
-        return world.filter_reason or "nftables has not been read yet"
-    if table == "masquerade" and not world.protection.exempt.is_read:
+    if _is_filter_unread(table, world):
         return world.filter_reason or "nftables has not been read yet"
     if table == "neighbors" and world.role.is_gateway and (reason := _unknown_neighbors(world, world.intent)):
         return reason
@@ -39,6 +37,17 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
     if table in {"nexthops", "routes", "neighbors", "slices"}:
         return unsettled(world, desired)
     return None
+
+
+def _is_filter_unread(table: str, world: World) -> bool:
+    """Whether it is a table of nftables that nobody has told of yet."""
+    protection = world.protection
+    is_read = {
+        "guard": protection.guard.is_read,
+        "masquerade": protection.exempt.is_read,
+        "agent": "agent" in world.written,
+    }
+    return not is_read.get(table, True)
 
 
 def _unknown_neighbors(world: World, intent: Intent) -> str | None:

@@ -13,6 +13,7 @@ BOTTOM_UP = (
     "adjacencies",
     "nexthops",
     "masquerade",
+    "agent",
     "routes",
     "guard",
     "clamps",

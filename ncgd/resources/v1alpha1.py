@@ -291,12 +291,13 @@ class GatewaySpec(_Part):
         ),
     ] = None
     masquerade: Annotated[
-        Literal["Exempt", "ConfigMap", "Off"] | None,
+        Literal["Exempt", "ConfigMap", "Agent", "Off"] | None,
         _about(
             f"Default {default_of(Gateway, 'masquerade')}: pods keep their own address towards what was learned,"
             " whatever the CNI translates; by a table of ncgd's own in nftables, others' rules stay as they are."
             " ConfigMap does the same, and keeps nonMasqueradeCIDRs of ip-masq-agent's ConfigMap in step, for agents"
-            " that translate outside netfilter. Off leaves translating to those."
+            " that translate outside netfilter. Agent does the same as Exempt, and masquerades all else as"
+            " ip-masq-agent does, by its ConfigMap, where no agent runs. Off leaves translating to those."
         ),
     ] = None
     node_transport: Annotated[

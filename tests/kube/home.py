@@ -9,6 +9,7 @@ from ncgd.daemon.loop import wall_time
 from ncgd.decision.conditions import with_conditions
 from ncgd.decision.world import World
 from ncgd.model.event import ClusterRangesRead, IntentRead, SlicesRead
+from ncgd.model.masquerade_event import AgentConfigRead
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
 from ncgd.model.secret import Vault
@@ -33,6 +34,8 @@ class Running:
     intents: list[Intent] = field(default_factory=list)
     ranges: list[ClusterRangesRead] = field(default_factory=list)
     slices: list[SlicesRead] = field(default_factory=list)
+    agent: list[AgentConfigRead] = field(default_factory=list)
+    """The last of these."""
     site: Site | None = None
     awaits_role: bool = False
 
@@ -80,7 +83,7 @@ class Running:
     def comes_up(self) -> Site:
         """A site that brings the intent to life."""
         self.site = healthy_site(self.intent)
-        for event in self.ranges:
+        for event in (*self.ranges, *self.agent):
             self.site.tell(event)
         self.site.settle()
         self.shows(self.site)
@@ -92,13 +95,15 @@ class Running:
         rows = self.slices[-1].slices.values() if self.slices else ()
         return {prefix for row in rows for prefix in row.prefixes}
 
-    def _post(self, event: IntentRead | ClusterRangesRead | SlicesRead) -> None:
+    def _post(self, event: IntentRead | ClusterRangesRead | SlicesRead | AgentConfigRead) -> None:
         if isinstance(event, ClusterRangesRead):
             self.ranges.append(event)
         elif isinstance(event, SlicesRead):
             self.slices.append(event)
-        else:
+        elif isinstance(event, IntentRead):
             self.intents.append(event.intent)
+        else:
+            self.agent = [event]
         if self.site is not None:
             self.site.tell(event)
             self.shows(self.site)

@@ -203,3 +203,24 @@ def test_a_restart_takes_nothing_out_while_peers_have_not_spoken_yet(places: Pla
         await passes(it, is_settled)
 
     run(places, tmp_path, scenario, masquerade="ConfigMap")
+
+
+def test_in_the_agents_place_ncgd_follows_its_configuration_and_changes_nothing_of_it(
+    places: Places, tmp_path: Path
+) -> None:
+    async def scenario(place: Place, it: Running) -> None:
+        def masquerades_but(*texts: str) -> bool:
+            assert it.site
+            it.site.settle()
+            return it.site.agent is not None and {*texts, "fe80::/10"} == {*px.texts(it.site.agent.exempt)}
+
+        await until(lambda: masquerades_but("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"))
+        await place.create(agent_config(USERS))
+        await until(lambda: masquerades_but("172.16.0.0/12"))
+        await place.edit("ConfigMap", CONFIG_MAP, f"data.{KEY}", USERS.replace("172.16.0.0", "172.32.0.0"))
+        await until(lambda: masquerades_but("172.32.0.0/12"))
+        assert await text_of(place) == USERS.replace("172.16.0.0", "172.32.0.0")
+        await place.delete("ConfigMap", CONFIG_MAP)
+        await until(lambda: masquerades_but("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"))
+
+    run(places, tmp_path, scenario, masquerade="Agent")

@@ -23,7 +23,8 @@ from ncgd.model.delta import Outcome
 from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup, Way
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import Connection, Repair, SaState, StaleSa, TunnelSa
-from ncgd.model.masquerade import OwnNetwork
+from ncgd.model.masquerade import AgentRules, OwnNetwork
+from ncgd.model.masquerade_event import AgentRulesRead, ExemptionRead
 from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
 from ncgd.model.report import Report
@@ -69,8 +70,10 @@ class Site:
         self.backstops: set[Prefix] = set()
         self.guard: set[Prefix | str] = set()
         """Prefixes that leave only by the interfaces that are also in it."""
-        self.exempt: set[Prefix | OwnNetwork] = set()
+        self.exempt: set[object] = set()
         """Prefixes towards which nobody masquerades, and the networks of ours that are reached from there."""
+        self.agent: AgentRules | None = None
+        """What is masqueraded in ip-masq-agent's place."""
         self.disk: set[Prefix] = set()
         self.flaw: Flaw | None = None
         self.failing: dict[str, str] = {}
@@ -107,6 +110,7 @@ class Site:
             ev.PrefixesRemembered(prefixes=frozenset(self.disk), flaw=self.flaw),
             self.guard_as_it_is(),
             self.exemption_as_it_is(),
+            AgentRulesRead(rules=self.agent),
             ev.InterfacesRead(interfaces=dict(self.interfaces)),
             ev.NexthopsRead(nexthops=dict(self.nexthops)),
             ev.RoutesRead(routes=dict(self.routes), backstops=frozenset(self.backstops)),
@@ -120,12 +124,10 @@ class Site:
         exits = frozenset(row for row in self.guard if isinstance(row, str))
         return ev.GuardRead(prefixes=frozenset(row for row in self.guard if not isinstance(row, str)), exits=exits)
 
-    def exemption_as_it_is(self) -> ev.ExemptionRead:
+    def exemption_as_it_is(self) -> ExemptionRead:
         """What a reading of nftables shows."""
         own = frozenset(row.prefix for row in self.exempt if isinstance(row, OwnNetwork))
-        return ev.ExemptionRead(
-            prefixes=frozenset(row for row in self.exempt if not isinstance(row, OwnNetwork)), own=own
-        )
+        return ExemptionRead(prefixes=frozenset(Prefix(row) for row in self.exempt if isinstance(row, int)), own=own)
 
     def reboot(self, intent: Intent) -> None:
         """The machine starts anew: nothing is left but the disk."""
@@ -362,14 +364,14 @@ class Site:
         self.guard |= rows.keys()
         self.guard -= removed
 
-    def _write_masquerade(
-        self, rows: Mapping[Prefix | OwnNetwork, None], removed: frozenset[Prefix | OwnNetwork]
-    ) -> None:
-        assert not [row for row in removed & self.routes.keys() if row in self.world.routes.desired] or (
-            self.world.intent is not None and self.world.intent.gateway.masquerade == Masquerade.OFF
-        ), "a prefix that is routed is not exempt any more"
+    def _write_masquerade(self, rows: Mapping[object, None], removed: frozenset[object]) -> None:
+        is_off = self.world.intent and self.world.intent.gateway.masquerade == Masquerade.OFF
+        assert is_off or not removed & self.routes.keys() & self.world.routes.desired.keys(), "it is routed still"
         self.exempt |= rows.keys()
         self.exempt -= removed
+
+    def _write_agent(self, rows: Mapping[str, AgentRules], _: object) -> None:
+        self.agent = next(iter(rows.values()), None)
 
     def _write_memory(self, rows: Mapping[Prefix, None], removed: frozenset[Prefix]) -> None:
         self.disk |= rows.keys()

@@ -9,6 +9,7 @@ from ncgd.decision.masquerade import translators
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.masquerade import NatChain, NatRule, OwnNetwork, Verdict
+from ncgd.model.masquerade_event import AgentConfigRead, AgentRulesRead, NatChainsRead
 from ncgd.model.spec import LeakProtection, Masquerade, Policy
 from tests.scenarios.resources import peer
 from tests.scenarios.site import PODS, VPC, Site, attributes, ha_vpn, healthy_site
@@ -105,12 +106,10 @@ def test_an_exemption_that_cannot_be_written_is_named_and_tried_again() -> None:
     assert not [problem for problem in site.report().problems if problem.reason == "ExemptionNotApplied"]
 
 
-def cni(*rules: NatRule, priority: int = 100, **more: NatChain) -> ev.NatChainsRead:
+def cni(*rules: NatRule, priority: int = 100, **more: NatChain) -> NatChainsRead:
     """A base chain of another program, and those that it jumps to, by name."""
     base = NatChain(table="nftables inet cni", name="post", priority=priority, rules=rules)
-    return ev.NatChainsRead(
-        chains=(base, *(replace(chain, table=base.table, name=name) for name, chain in more.items()))
-    )
+    return NatChainsRead(chains=(base, *(replace(chain, table=base.table, name=name) for name, chain in more.items())))
 
 
 def rule(verdict: Verdict, **conditions: object) -> NatRule:
@@ -171,3 +170,63 @@ def test_only_what_would_hit_a_packet_to_the_vpc_is_named(rules: list[NatRule], 
     inner = NatChain(table="", name="", rules=(rule(Verdict.TRANSLATE),))
     circle = NatChain(table="", name="", rules=(rule(Verdict.JUMP, chain="round"),))
     assert bool(translators(cni(*rules, inner=inner, round=circle).chains, {VPC})) == is_named
+
+
+def agent(text: str, site: Site | None = None) -> Site:
+    """A site whose ncgd stands in for ip-masq-agent, once that one's configuration is read."""
+    site = site or healthy_site(ha_vpn(masquerade=Masquerade.AGENT))
+    site.tell(AgentConfigRead(text=text))
+    site.settle()
+    return site
+
+
+def exempt_texts(site: Site) -> set[str]:
+    assert site.agent
+    return set(px.texts(site.agent.exempt))
+
+
+def test_the_agent_masquerades_by_its_configuration_and_the_exemption_is_there_too() -> None:
+    site = agent("")
+    assert exempt_texts(site) == {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fe80::/10"}
+    assert site.exempt == EXEMPT
+    agent("nonMasqueradeCIDRs: [10.0.0.0/9, 10.128.0.0/9, 'fd00::/8']\nmasqLinkLocal: true\n", site)
+    assert exempt_texts(site) == {"10.0.0.0/8", "fd00::/8", "fe80::/10"}
+    assert site.agent
+    assert site.agent.has_v6
+    site.tell(ev.IntentRead(intent=ha_vpn()))
+    site.settle()
+    assert site.agent is None
+
+
+def test_an_invalid_configuration_leaves_the_last_valid_one_in_force() -> None:
+    site = agent("nonMasqueradeCIDRs: [10.0.0.0/9]\n")
+    agent("nonMasqueradeCIDRs: [10.0.0.1/9]\n", site)
+    assert "10.0.0.0/9" in exempt_texts(site)
+    problem = next(problem for problem in site.report().problems if problem.reason == "AgentConfigInvalid")
+    assert "10.0.0.1/9" in problem.message
+    agent("nonMasqueradeCIDRs: [10.0.0.0/10]\n", site)
+    assert not [problem for problem in site.report().problems if problem.reason == "AgentConfigInvalid"]
+
+
+def test_the_agents_rules_come_back_when_somebody_removes_them_and_outlive_a_restart() -> None:
+    site = agent("")
+    rules = site.agent
+    site.tell(AgentRulesRead(rules=None))
+    site.agent = None
+    site.settle()
+    assert site.agent == rules
+    assert site.report().drift == 1
+    before = len(site.plans)
+    site.start(site.intent)
+    agent("", site)
+    steps = [step for plan in site.plans[before:] for step in plan.steps]
+    assert not [step for step in steps if getattr(step, "table", "") == "agent"]
+
+
+def test_rules_of_an_earlier_ncgd_go_when_nobody_wants_them() -> None:
+    site = agent("")
+    site.start(ha_vpn())
+    site.charon_answers()
+    site.speaker_answers()
+    site.settle()
+    assert site.agent is None

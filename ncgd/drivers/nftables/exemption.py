@@ -7,8 +7,8 @@ from ncgd.drivers.nftables.prefix_sets import lengths_of
 from ncgd.drivers.nftables.settling import Settling
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.model.delta import Delta, Outcome
-from ncgd.model.event import ExemptionRead
 from ncgd.model.masquerade import OwnNetwork
+from ncgd.model.masquerade_event import ExemptionRead
 from ncgd.model.prefix import Prefix
 
 

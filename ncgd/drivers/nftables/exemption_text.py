@@ -4,10 +4,8 @@ It gives a connection its own source address as the address to translate to. The
 one after the other until one of them has decided, whoever made them; to accept is no decision (nf_nat_inet_fn).
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address, summarize_address_range
-from typing import Any
 
 import msgspec
 
@@ -91,7 +89,7 @@ def parse(listing: bytes) -> Exemption:
                 lengths.add(found[0])
                 prefixes.update(found[1])
             elif listed["name"] in _OWN.values():
-                own.update(network for each in elements for network in _networks(each))
+                own.update(network for each in elements for network in prefix_sets.intervals(each))
         elif rule := entry.get("rule"):
             comments.append(rule.get("comment", ""))
         elif chain := entry.get("chain"):
@@ -104,14 +102,3 @@ def parse(listing: bytes) -> Exemption:
     if not is_whole:
         return Exemption(lengths=frozenset(lengths))
     return Exemption(frozenset(prefixes), frozenset(own), frozenset(lengths))
-
-
-def _networks(element: Any) -> Iterator[Prefix]:
-    """An element of an interval set: an address, a prefix, or what two neighbours have been joined to."""
-    match element:
-        case {"prefix": {"addr": str(address), "len": int(length)}}:
-            yield px.parse(f"{address}/{length}")
-        case {"range": [str(first), str(last)]}:
-            yield from map(px.of_network, summarize_address_range(ip_address(first), ip_address(last)))
-        case str(address):
-            yield px.parse(address)

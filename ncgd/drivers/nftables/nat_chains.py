@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from ncgd.drivers.nftables import exemption_text
 from ncgd.model import prefix as px
 from ncgd.model.masquerade import NatChain, NatRule, Verdict
 
 Json = dict[str, Any]
+_OURS = "ncgd_"
 _VERSIONS = {"ip": 4, "ip6": 6}
 _TRANSLATING = frozenset({"masquerade", "snat"})
 _TARGETS = frozenset({"MASQUERADE", "SNAT", "NETMAP"})
@@ -22,7 +22,7 @@ def bases(listing: bytes) -> list[Json]:
     return [
         chain
         for chain in chains
-        if (chain.get("type"), chain.get("hook")) == ("nat", "postrouting") and chain["table"] != exemption_text.TABLE
+        if (chain.get("type"), chain.get("hook")) == ("nat", "postrouting") and not chain["table"].startswith(_OURS)
     ]
 
 

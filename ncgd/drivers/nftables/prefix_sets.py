@@ -6,7 +6,9 @@ Overlapping prefixes so need no merging, and each edit is exact. A set is named 
 import re
 import socket
 from collections.abc import Iterable, Iterator
+from ipaddress import ip_address, summarize_address_range
 from itertools import groupby
+from typing import Any
 
 from ncgd.model import prefix as px
 from ncgd.model.prefix import Prefix
@@ -64,3 +66,14 @@ def parse(which: str, elements: Iterable[object]) -> tuple[tuple[int, int], Iter
         return None
     version, length = int(matched[1]), int(matched[2])
     return (version, length), (px.parse(f"{each}/{length}") for each in elements if isinstance(each, str))
+
+
+def intervals(element: Any) -> Iterator[Prefix]:
+    """An element of an interval set: an address, a prefix, or what two neighbours have been joined to."""
+    match element:
+        case {"prefix": {"addr": str(address), "len": int(length)}}:
+            yield px.parse(f"{address}/{length}")
+        case {"range": [str(first), str(last)]}:
+            yield from map(px.of_network, summarize_address_range(ip_address(first), ip_address(last)))
+        case str(address):
+            yield px.parse(address)

@@ -9,8 +9,8 @@ from ncgd.drivers.nftables import legacy_text, nat_chains
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import Post
 from ncgd.errors import DriverError, Rejected
-from ncgd.model.event import NatChainsRead
 from ncgd.model.masquerade import NatChain
+from ncgd.model.masquerade_event import NatChainsRead
 
 _log = logging.getLogger(__name__)
 

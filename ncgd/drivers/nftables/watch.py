@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
-from ncgd.drivers.nftables import clamps_json, exemption_text, guard_text
+from ncgd.drivers.nftables import agent, clamps_json, exemption_text, guard_text
 from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
@@ -20,10 +20,12 @@ from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import Post
 from ncgd.errors import DriverError, Unavailable
 from ncgd.model.event import ClampsRead, FilterUnreadable, GuardCounted
+from ncgd.model.masquerade import AGENT
+from ncgd.model.masquerade_event import AgentRulesRead
 
 _log = logging.getLogger(__name__)
 
-_TABLES = (clamps_json.TABLE, exemption_text.TABLE, guard_text.TABLE)
+_TABLES = (agent.TABLE, clamps_json.TABLE, exemption_text.TABLE, guard_text.TABLE)
 _PAUSE_SECONDS = 0.02
 """The first news is acted on at once, what comes within this time after it is taken together."""
 _FIGHT_SECONDS = 1.0
@@ -54,6 +56,7 @@ class Watch:
         self, nft: Nft, guard: GuardTable, exemption: ExemptionTable, clamps: MssClampTable, post: Post
     ) -> None:
         self._nft = nft
+        self._agent = agent.AgentTable(nft)
         self._guard = guard
         self._exemption = exemption
         self._clamps = clamps
@@ -79,6 +82,8 @@ class Watch:
                 self._post(await self._guard.read())
             if exemption_text.TABLE in touched:
                 self._post(await self._exemption.read())
+            if agent.TABLE in touched:
+                self._post(AgentRulesRead(rules=(await self._agent.read()).get(AGENT)))
             if clamps_json.TABLE in touched:
                 self._post(ClampsRead(clamps=await self._clamps.read()))
             if touched:

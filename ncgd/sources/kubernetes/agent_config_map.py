@@ -14,6 +14,7 @@ from ncgd.decision.agent_share import Share, shared
 from ncgd.decision.world import World
 from ncgd.errors import DriverError
 from ncgd.model import prefix as px
+from ncgd.model.masquerade_event import AgentConfigRead
 from ncgd.model.prefix import Prefix
 from ncgd.model.spec import Finding, Masquerade
 from ncgd.resources.agent_config import CONFIG_MAP, KEY, ConfigInvalid
@@ -41,12 +42,14 @@ class _Held:
 class AgentConfigMap:
     """Follows the ConfigMap, and writes our entries into it."""
 
-    def __init__(self, cluster: Cluster, namespace: str, note: Note) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, note: Note, post: Callable[[AgentConfigRead], None]) -> None:
         """``note`` tells of what a person has to mend."""
         self._cluster = cluster
         self._path = f"/api/v1/namespaces/{namespace}/configmaps"
         self._where = f"ConfigMap/{namespace}/{CONFIG_MAP}"
         self._note = note
+        self._post = post
+        self._posted: AgentConfigRead | None = None
         self._changed = asyncio.Event()
         selector = {"fieldSelector": f"metadata.name={CONFIG_MAP}"}
         self._reflector = Reflector(cluster, self._path, _kept, self._changed.set, **selector)
@@ -74,7 +77,18 @@ class AgentConfigMap:
                     async with asyncio.timeout(LOOK_SECONDS):
                         await self._changed.wait()
                 self._changed.clear()
+                self._tell()
                 await self._keep_in_step()
+
+    def _tell(self) -> None:
+        """What the configuration says. One that cannot be read stays as it was read last."""
+        if not self._reflector.is_listed:
+            return
+        held = _held(self._reflector)
+        told = AgentConfigRead(text=held.text if held else "")
+        if told != self._posted:
+            self._posted = told
+            self._post(told)
 
     async def _keep_in_step(self) -> None:
         world = self._world

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from ncgd.model.event import ClusterRangesRead, IntentRead, SlicesRead
+from ncgd.model.masquerade_event import AgentConfigRead
 from ncgd.model.role import Part
 from ncgd.model.secret import Vault
 from ncgd.model.spec import ServiceExport
@@ -23,7 +24,7 @@ class KubernetesHome:
         cluster: Cluster,
         namespace: str,
         vault: Vault,
-        post: Callable[[IntentRead | ClusterRangesRead | SlicesRead], None],
+        post: Callable[[IntentRead | ClusterRangesRead | SlicesRead | AgentConfigRead], None],
         *,
         node: str,
         wall: Callable[[], str],
@@ -42,7 +43,7 @@ class KubernetesHome:
         self._source = KubernetesSource(cluster, namespace, vault, announce, follows_all=not awaits_role)
         self.slices = Slices(cluster, namespace, post, self._source.note)
         self._ranges = ClusterRanges(cluster, post, self._source.note)
-        self._agent = AgentConfigMap(cluster, namespace, self._source.note)
+        self._agent = AgentConfigMap(cluster, namespace, self._source.note, post)
         self._writer = StatusWriter(cluster, self._source, node, wall)
 
     def observe(self, seen: Seen) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ncgd.decision.masquerade import translators
+from ncgd.drivers.nftables.agent import AgentTable
 from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
@@ -17,9 +18,11 @@ from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.nftables.watch import Watch
 from ncgd.model import prefix as px
 from ncgd.model.delta import Delta
-from ncgd.model.event import ClampsRead, Event, ExemptionRead
-from ncgd.model.masquerade import OwnNetwork
+from ncgd.model.event import ClampsRead, Event
+from ncgd.model.masquerade import AGENT, AgentRules, OwnNetwork
+from ncgd.model.masquerade_event import AgentRulesRead, ExemptionRead
 from ncgd.model.prefix import Prefix
+from ncgd.resources.agent_config import parse
 from tests.integration.kernel.host import eventually, last
 from tests.integration.netns import Namespace, until, veth
 from tests.integration.nftables.masquerading import FLANNEL, KUBE_PROXY, KUBENET, RULE_SETS, RuleSet, iptables
@@ -302,3 +305,74 @@ def test_iptables_legacy_is_not_asked_where_it_is_not_in_use() -> None:
     with Namespace("kn-node") as space:
         assert found(space) == []
         assert "nat" not in space.run("sh", "-c", "cat /proc/net/ip_tables_names || true").split(), "it was made"
+
+
+AGENT_CONFIG = "nonMasqueradeCIDRs: [10.0.0.0/9, 'fd00::/8']\n"
+
+
+def rules(config: str) -> AgentRules:
+    parsed = parse(config)
+    return AgentRules(exempt=frozenset(px.collapse(parsed.exempt)), has_v6="::" in config)
+
+
+def test_in_the_agents_place_all_is_masqueraded_but_what_its_configuration_names() -> None:
+    with site() as (pod, node, vpc):
+        vpc.ip("addr add 10.9.9.9/32 dev lo")
+        wanted = rules(AGENT_CONFIG)
+
+        async def install(it: Exempting) -> None:
+            table = AgentTable(Nft())
+            assert not (await table.write(Delta(set={AGENT: wanted}))).failed
+            assert await table.read() == {AGENT: wanted}
+            await eventually(lambda: last(it.events, AgentRulesRead) == AgentRulesRead(rules=wanted), "the news")
+
+        drive(node, install)
+        assert source_seen(pod, ELSEWHERE) == "169.254.1.2"
+        assert source_seen(pod, VM) == "169.254.1.2", "10.128.0.0/9 is not named"
+        assert source_seen(pod, VM6) == "2001:db8:100::2"
+        assert source_seen(pod, "10.9.9.9") == POD
+        assert found(node) == [], "no other program's rule"
+        drive(node, exempt)
+        assert (source_seen(pod, VM), source_seen(pod, ELSEWHERE)) == (POD, "169.254.1.2")
+
+        async def remove(_: Exempting) -> None:
+            table = AgentTable(Nft())
+            assert not (await table.write(Delta(remove=frozenset({AGENT})))).failed
+            assert await table.read() == {}
+
+        drive(node, remove)
+        assert source_seen(pod, ELSEWHERE) == POD
+
+
+def test_in_the_agents_place_what_this_node_sends_keeps_address_and_port() -> None:
+    """A new source port, as MASQUERADE --random-fully gives it, would only hurt IKE and ESP in UDP."""
+    with site() as (_, node, _):
+
+        async def install(_: Exempting) -> None:
+            await AgentTable(Nft()).write(Delta(set={AGENT: rules("")}))
+
+        drive(node, install)
+        port = "print(it.getsockname()[1])"
+        bound = CLIENT.replace("7), 3", '7), 3, source_address=("10.1.0.1", 4500)').replace(
+            "for line", f"{port}\n    for line"
+        )
+        assert node.run("python3", "-c", bound, ELSEWHERE, stdin="").split() == ["4500", "10.1.0.1"]
+        listed = node.run("nft", "list", "chain", "inet", "ncgd_agent", "agent")
+        assert "masquerade fully-random" in listed
+
+
+def test_agent_rules_without_ipv6_leave_ipv6_alone() -> None:
+    with site() as (pod, node, _):
+        wanted = rules("")
+
+        async def install(_: Exempting) -> None:
+            table = AgentTable(Nft())
+            await table.write(Delta(set={AGENT: wanted}))
+            assert await table.read() == {AGENT: wanted}
+            process = await asyncio.create_subprocess_exec("nft", "flush chain inet ncgd_agent agent")
+            assert await process.wait() == 0
+            assert await table.read() == {}, "a rule is missing"
+            await table.write(Delta(set={AGENT: wanted}))
+
+        drive(node, install)
+        assert (source_seen(pod, VM6), source_seen(pod, ELSEWHERE)) == (POD6, "169.254.1.2")
