@@ -1,13 +1,17 @@
 """The cluster-shaped lab: pods of every node and the VM, while nodes come and go."""
 
+import os
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 
-from ncgd.lab import cluster, topology
-from ncgd.lab.cluster_topology import CANDIDATES, pod_of
+from ncgd.lab import cluster, processes, topology
+from ncgd.lab.cluster_topology import CANDIDATES, WORKERS, pod_of
 from tests.integration.netns import until
 from tests.lab.conftest import IKE_OR_ESP, Lab, captured
 
@@ -24,6 +28,22 @@ def other(worker: str) -> str:
 
 
 @contextmanager
+def outage(pod: str) -> Iterator[list[float]]:
+    """Twenty pings a second from a pod to the VM while the block runs; then the longest time without an answer."""
+    argv = topology.inside(pod, "ping", "-D", "-n", "-i", "0.05", topology.VM)
+    seconds: list[float] = []
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as ping:
+        try:
+            yield seconds
+        finally:
+            ping.terminate()
+            assert ping.stdout is not None
+            times = [float(match[1]) for line in ping.stdout if (match := _REPLY.match(line))]
+    assert len(times) > 1, "no ping was answered"
+    seconds.append(max(later - earlier for earlier, later in pairwise(times)))
+
+
+@contextmanager
 def nothing_in_clear() -> Iterator[None]:
     """Whatever crosses the internet while the block runs is IKE or ESP."""
     with captured() as seen:
@@ -34,7 +54,7 @@ def nothing_in_clear() -> Iterator[None]:
 
 def test_up_proves_that_pods_and_the_vm_see_each_other_s_own_addresses(lab: Lab) -> None:
     assert f"{cluster.holder()} is the gateway" in lab.up_output
-    for worker in (cluster.holder(),):
+    for worker in WORKERS:
         pod = pod_of(worker)
         assert f"{pod} 10.20.{worker[-1]}.10 -> vm 10.128.0.10: each sees the other's own address" in lab.up_output
         assert f"vm 10.128.0.10 -> {pod} 10.20.{worker[-1]}.10: each sees" in lab.up_output
@@ -59,27 +79,55 @@ def test_the_vpc_learns_the_pods_ranges_of_all_nodes(lab: Lab) -> None:
 
 def test_the_gateway_loses_its_power_and_another_node_takes_over(lab: Lab) -> None:
     lost = cluster.holder()
-    with nothing_in_clear():
+    with nothing_in_clear(), outage("pod3") as seconds:
         assert lab.command("node", "kill", lost).returncode == 0
         until(lambda: cluster.holder() == other(lost), 60, "the other candidate has the Lease")
-        until(lambda: cluster.status(other(lost)).get("status") == "Healthy", 60)
-        until(lambda: cluster.reaches(pod_of(other(lost))), 60, "its pod reaches the VM")
+        until(lambda: cluster.reaches("pod3"), 60, "the pod reaches the VM again")
+    print(f"power loss of the gateway: {seconds[0]:.1f} s")
     until(lambda: cluster.gateway_object()["CurrNode"] == other(lost), 30)
     assert lab.command("node", "start", lost).returncode == 0
     until(lambda: cluster.status(lost).get("role", {}).get("part") == "Standby", 60)
+    until(lambda: cluster.reaches(pod_of(lost)), 60, "its pod reaches the VM again")
     assert cluster.holder() == other(lost), "what works is left alone"
 
 
 def test_a_cordoned_gateway_hands_over(lab: Lab) -> None:
     first = cluster.holder()
-    with nothing_in_clear():
+    with nothing_in_clear(), outage("pod3") as seconds:
         assert lab.command("node", "cordon", first).returncode == 0
         until(lambda: cluster.holder() == other(first), 30, "the other candidate has the Lease")
         until(lambda: cluster.status(other(first)).get("status") == "Healthy", 60)
-        until(lambda: cluster.reaches(pod_of(other(first))), 30)
+        until(lambda: cluster.reaches("pod3"), 30)
+    print(f"hand-over: {seconds[0]:.1f} s")
     assert lab.command("node", "uncordon", first).returncode == 0
     until(lambda: cluster.status(first).get("role", {}).get("part") == "Standby", 60)
     lab.prove()
+
+
+def test_nodes_that_lose_the_api_server_go_on_as_they_are(lab: Lab) -> None:
+    active = cluster.holder()
+    server = processes.recorded()["lan", "api"]
+    assert server is not None
+
+    def may_initiate() -> object:
+        return cluster.status(active)["role"]["mayInitiate"]
+
+    def parts() -> list[str]:
+        return [cluster.status(worker)["role"]["part"] for worker in WORKERS]
+
+    before = parts()
+    with nothing_in_clear(), outage("pod3") as seconds:
+        os.kill(server, signal.SIGSTOP)
+        try:
+            until(lambda: not may_initiate(), 60, "the Lease has run out unrenewed")
+            assert parts() == before
+            assert cluster.reaches("pod3")
+        finally:
+            os.kill(server, signal.SIGCONT)
+        until(may_initiate, 60, "it holds the Lease again")
+    print(f"API server away until after the Lease had run out: {seconds[0]:.1f} s")
+    assert parts() == before
+    assert cluster.holder() == active
 
 
 def test_down_removes_all_of_it(lab: Lab) -> None:
