@@ -10,21 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration.netns import Namespace, until
 
 pytestmark = pytest.mark.root
+MANIFEST = Path(__file__).parents[2] / "config" / "daemonset" / "daemonset.yaml"
+CONTAINERS = yaml.safe_load(MANIFEST.read_text())["spec"]["template"]["spec"]["containers"]
 AS_PROCESS_1 = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
 IN_ITS_RUN = 'mount --bind "$1" /run; shift; exec "$@"'
 
 
 @contextmanager
-def becoming(program: str, run: Path, log: Path) -> Iterator[int]:
-    """The pid of what plays the container's process 1."""
+def becoming(program: str, run: Path, log: Path, *rights: str) -> Iterator[int]:
+    """The pid of what plays the container's process 1; ``rights`` limit it."""
     run.mkdir(exist_ok=True)
     with Namespace("bc") as space, log.open("ab") as output:
-        argv = [*AS_PROCESS_1, "sh", "-ec", IN_ITS_RUN, "sh", str(run), sys.executable, "-m", "ncgd.daemon.become"]
-        enter = ["ip", "netns", "exec", space.name, *argv, program]
+        become = [*rights, sys.executable, "-m", "ncgd.daemon.become", program]
+        enter = ["ip", "netns", "exec", space.name, *AS_PROCESS_1, "sh", "-ec", IN_ITS_RUN, "sh", str(run), *become]
         with subprocess.Popen(enter, stdout=output, stderr=output) as outside:
             children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
             until(lambda: children.read_text().split(), 20, "process 1 runs")
@@ -46,6 +49,33 @@ def test_charon_is_the_supervisor_s_and_is_killed_in_the_end(tmp_path: Path) -> 
         assert "shutting down" not in said  # which would delete the SAs that the kernel can go on with
         log.unlink()
         (run / "charon.vici").unlink()
+
+
+def test_charon_needs_both_of_its_rights_and_no_more(tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    container = next(each for each in CONTAINERS if each["name"] == "charon")
+    granted = container["securityContext"]["capabilities"]["add"]
+    assert sorted(granted) == ["NET_ADMIN", "NET_BIND_SERVICE"]
+    with becoming("charon", run, log, *limited_to(*granted)) as first:
+        until(lambda: listens(first) >= {500, 4500}, 20, "it has its ports")
+    (run / "charon.vici").unlink()
+    with becoming("charon", run, log, *limited_to("NET_ADMIN")) as first:
+        until((run / "charon.vici").exists, 20, "it serves VICI")
+        assert not listens(first) & {500, 4500}
+    with becoming("charon", run, log, *limited_to("NET_BIND_SERVICE")) as first:
+        until(lambda: not Path(f"/proc/{first}").exists(), 20, "it gives up")
+    assert "kernel-netlink plugin might require CAP_NET_ADMIN capability" in log.read_text()
+
+
+def limited_to(*capabilities: str) -> tuple[str, ...]:
+    bounds = ",".join(["-all", *(f"+{each.lower()}" for each in capabilities)])
+    return ("setpriv", f"--bounding-set={bounds}", "--inh-caps=-all", "--no-new-privs")
+
+
+def listens(pid: int) -> set[int]:
+    """UDP ports that are open in the network namespace of a process (proc(5), net/udp)."""
+    rows = Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]
+    return {int(row.split()[1].rpartition(":")[2], 16) for row in rows}
 
 
 def test_exabgp_keeps_the_configuration_that_it_finds(tmp_path: Path) -> None:
