@@ -24,10 +24,11 @@ def all_checks(
     candidates = (
         {node.name for node in cluster.nodes if node.is_candidate} if cluster else {node.name for node in nodes}
     )
+    in_pods = cluster is not None
     is_installed = cluster is not None and cluster.daemon is not None
     for node in nodes:
         is_gateway = node.name in candidates
-        yield from node_checks(node, wanted.intent, is_gateway=is_gateway, is_installed=is_installed)
+        yield from node_checks(node, wanted.intent, is_gateway=is_gateway, in_pods=in_pods, is_installed=is_installed)
     for name, why in unseen:
         todo = "push the image where nodes find it, or name it with --image; --no-nodes leaves nodes alone"
         yield warn("node", name, f"could not be looked at: {why}", todo)

@@ -16,11 +16,16 @@ UNSEEN = "?"
 """A program in another PID namespace."""
 
 
-def node_checks(node: NodeFacts, intent: Intent, *, is_gateway: bool, is_installed: bool = False) -> Iterator[Check]:
-    """Everything about one machine; ``is_gateway``: tunnels may end here; ``is_installed``: ncgd's DaemonSet is."""
+def node_checks(
+    node: NodeFacts, intent: Intent, *, is_gateway: bool, in_pods: bool = False, is_installed: bool = False
+) -> Iterator[Check]:
+    """Everything about one machine; ``is_gateway``: tunnels may end here.
+
+    ``in_pods``: ncgd runs in a cluster, or will; ``is_installed``: it does.
+    """
     yield _kernel(node)
     if is_gateway:
-        yield _dataplane(node)
+        yield _dataplane(node, in_pods=in_pods)
         yield from _ports(node, is_installed=is_installed)
         yield from _reach(node.name, node.reach)
     yield _guard(node)
@@ -37,18 +42,20 @@ def _kernel(node: NodeFacts) -> Check:
     )
 
 
-def _dataplane(node: NodeFacts) -> Check:
+def _dataplane(node: NodeFacts, *, in_pods: bool) -> Check:
+    """``in_pods``: one charon serves all tunnels, and userspace ESP needs one for each."""
     can = node.capability
     if not can.may_administer:
         return warn("dataplane", node.name, can.detail, "run ncgctl as root, or the pod with NET_ADMIN, to find out")
     if can.kernel_esp:
         return ok("dataplane", node.name, "kernel ESP with XFRM interfaces and AES-GCM")
     lacks = f"no kernel ESP ({can.detail})"
+    load = "load xfrm_interface, esp4 and gcm (package linux-modules-extra on some clouds)"
+    if in_pods:
+        return fail("dataplane", node.name, lacks, f"{load}, or choose another node: pods have no userspace ESP")
     if can.userspace_esp:
-        todo = "load xfrm_interface, esp4 and gcm (package linux-modules-extra on some clouds); userspace ESP is slower"
-        return warn("dataplane", node.name, lacks, todo)
-    todo = "load xfrm_interface, esp4 and gcm, or provide /dev/net/tun and charon's kernel-libipsec"
-    return fail("dataplane", node.name, lacks, todo)
+        return warn("dataplane", node.name, lacks, f"{load}; userspace ESP is slower")
+    return fail("dataplane", node.name, lacks, f"{load}, or provide /dev/net/tun and charon's kernel-libipsec")
 
 
 def _guard(node: NodeFacts) -> Check:

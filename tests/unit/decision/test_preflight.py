@@ -120,6 +120,12 @@ def test_nodes(changes: dict[str, Any], found: list[tuple[str, Verdict]]) -> Non
     assert of_node(**changes) == found
 
 
+def test_userspace_esp_is_nothing_for_pods() -> None:
+    slow = replace(NODE, capability=replace(ABLE, kernel_esp=False))
+    assert bad(node_checks(slow, intent(), is_gateway=True)) == [("dataplane", Verdict.WARN)]
+    assert bad(node_checks(slow, intent(), is_gateway=True, in_pods=True)) == [("dataplane", Verdict.FAIL)]
+
+
 def test_ports_that_ncgd_s_own_pod_has_are_no_matter() -> None:
     taken = replace(NODE, udp_ports={500: "?", 4500: "?"})
     assert bad(node_checks(taken, intent(), is_gateway=True, is_installed=True)) == []
