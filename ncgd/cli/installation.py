@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ncgd.cli.facts.kube import DEFINITIONS
+from ncgd.cli.facts.kube import DEFINITIONS, is_linux, is_ready
 from ncgd.cli.manifests import DAEMON_SET, KEYS, manifests, path_of, with_image, with_keys
 from ncgd.cli.patience import Say, if_there, patiently, until
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
@@ -116,10 +116,17 @@ class Installation:
             return "DaemonSet ncgd: waiting for kube-controller-manager to take note"
         wanted, updated = status.get("desiredNumberScheduled", 0), status.get("updatedNumberScheduled", 0)
         ready = min(updated, status.get("numberAvailable", 0))
-        if ready >= wanted:
-            self._say(f"DaemonSet ncgd: ready on {wanted} of {wanted} nodes")
+        away = await self._away()
+        if ready >= wanted - len(away):
+            later = f"; {', '.join(away)} will follow once ready" if away else ""
+            self._say(f"DaemonSet ncgd: ready on {ready} of {wanted} nodes{later}")
             return ""
         return f"DaemonSet ncgd: ready on {ready} of {wanted} nodes{await self._why_not()}"
+
+    async def _away(self) -> list[str]:
+        """The nodes that are not ready: nothing starts there, and nobody can wait for it."""
+        listed = await patiently(lambda: self._cluster.get("/api/v1/nodes"))
+        return [item["metadata"]["name"] for item in listed["items"] if is_linux(item) and not is_ready(item)]
 
     async def _why_not(self) -> str:
         """What the first container that cannot start waits for."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ncgd.cli import node_pods
+from ncgd.cli.facts.kube import is_linux, is_ready
 from ncgd.cli.manifests import DAEMON_SET, manifests, path_of, with_image
 from ncgd.cli.patience import Say, if_there, patiently, until
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
@@ -74,7 +75,7 @@ class Removal:
         return with_image(there or packaged, image)
 
     async def _running(self) -> str:
-        ready = {name for name, is_ready in (await self._nodes()).items() if is_ready}
+        ready = {name for name, is_up in (await self._nodes()).items() if is_up}
         path = f"/api/v1/namespaces/{self._namespace}/pods"
         listed = await patiently(lambda: self._cluster.get(path, labelSelector=LABEL))
         left = [pod["spec"].get("nodeName", "") for pod in listed["items"]]
@@ -84,7 +85,7 @@ class Removal:
     async def _clean_nodes(self, daemon_set: Json, seconds: float) -> dict[str, str]:
         """Nodes that are not clean, and why."""
         nodes = await self._nodes()
-        ready = dict.fromkeys((name for name, is_ready in nodes.items() if is_ready), CLEAN)
+        ready = dict.fromkeys((name for name, is_up in nodes.items() if is_up), CLEAN)
         dirty = {name: "the node is not ready" for name in nodes if name not in ready}
         results = await node_pods.run(self._cluster, daemon_set, ready, "clean", seconds=seconds, say=self._say)
         for node, ended in results.items():
@@ -98,14 +99,7 @@ class Removal:
     async def _nodes(self) -> dict[str, bool]:
         """Whether each Linux node is ready."""
         listed = await patiently(lambda: self._cluster.get("/api/v1/nodes"))
-        return {
-            item["metadata"]["name"]: any(
-                each["type"] == "Ready" and each["status"] == "True"
-                for each in (item.get("status") or {}).get("conditions") or ()
-            )
-            for item in listed["items"]
-            if (item["metadata"].get("labels") or {}).get("kubernetes.io/os", "linux") == "linux"
-        }
+        return {item["metadata"]["name"]: is_ready(item) for item in listed["items"] if is_linux(item)}
 
     async def _release_agent(self) -> None:
         """Take our entries out of ip-masq-agent's configuration; asked again as a whole when somebody else writes."""

@@ -159,6 +159,20 @@ def test_a_rollout_that_gets_stuck_says_where_and_why(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_a_node_that_is_away_does_not_hold_up_an_installation(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        it.server.add_node("worker3", is_ready=False)
+        it.server.rollout = lambda nodes: {
+            "desiredNumberScheduled": nodes,
+            "updatedNumberScheduled": nodes,
+            "numberAvailable": 2,
+        }
+        answer = await it.install()
+        assert "ready on 2 of 3 nodes; worker3 will follow once ready" in answer.stdout
+
+    run(tmp_path, scenario)
+
+
 def test_refusals_are_told_with_what_to_do(tmp_path: Path) -> None:
     async def scenario(it: Site) -> None:
         for code, reason, words in ((403, "Forbidden", "kubeconfig that may"), (401, "Unauthorized", "not accepted")):
@@ -249,6 +263,7 @@ def test_uninstall_keeps_resources_when_asked_to(tmp_path: Path) -> None:
 def test_nodes_that_cannot_be_cleaned_are_named_and_cleaned_the_next_time(tmp_path: Path) -> None:
     async def scenario(it: Site) -> None:
         it.server.add_node("worker2", is_ready=False)
+        it.server.add_node("windows", is_ready=False, labels={"kubernetes.io/os": "windows"})
         await it.install()
         it.server.pod = lambda _: Outcome(phase="Failed", message="ncgd: not clean: interface ncg1 is busy")
         answer = await it.ncgctl("uninstall")

@@ -67,7 +67,7 @@ class Facts:
             url=self._cluster.url,
             version=str(version.get("gitVersion", "")),
             minor=int(re.sub(r"\D", "", str(version.get("minor", ""))) or 0),
-            nodes=tuple(_node(item) for item in await self._list("nodes", "/api/v1/nodes")),
+            nodes=tuple(_node(item) for item in await self._list("nodes", "/api/v1/nodes") if is_linux(item)),
             service_cidrs=await self._service_cidrs(),
             cni=tuple(sorted(name for name in names if name.startswith(_PLUGINS))),
             masquerade=await self._masquerade(daemon_sets),
@@ -223,12 +223,23 @@ def _learned(peers: list[Json]) -> tuple[px.Prefix, ...]:
     return tuple(px.parse(text) for text in sorted(found))
 
 
+def is_linux(node: Json) -> bool:
+    """Whether ncgd runs on a Node at all."""
+    return bool((node["metadata"].get("labels") or {}).get("kubernetes.io/os", "linux") == "linux")
+
+
+def is_ready(node: Json) -> bool:
+    """Whether the kubelet of a Node object answers for it."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
 def _node(item: Json) -> ClusterNode:
     metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     pods = spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else [])
     return ClusterNode(
         name=metadata["name"],
-        is_ready=any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ()),
+        is_ready=is_ready(item),
         is_candidate=(metadata.get("labels") or {}).get(GATEWAY_LABEL, "false") != "false",
         addresses=tuple(each["address"] for each in status.get("addresses") or () if each["type"].endswith("IP")),
         pod_cidrs=tuple(pods),
