@@ -27,6 +27,7 @@ Json = dict[str, Any]
 REAL = given() or programs()
 """None: there is no real API server to test with, and none can be started."""
 DEADLINE_SECONDS = 60
+CONFLICT = 409
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -78,9 +79,15 @@ class Place:
         return items
 
     async def edit(self, kind: str, name: str, path: str, value: Any) -> Json:
-        """As kubectl edit does it."""
-        old = await self.get(kind, name)
-        return await self.request("PUT", path_of(kind, self.namespace, name), changed(copy.deepcopy(old), path, value))
+        """As kubectl edit does it, again when somebody else has written meanwhile."""
+        while True:
+            old = await self.get(kind, name)
+            new = changed(copy.deepcopy(old), path, value)
+            response = await self.http.put(path_of(kind, self.namespace, name), json=new)
+            if response.status_code != CONFLICT:
+                response.raise_for_status()
+                answer: Json = response.json()
+                return answer
 
     async def create_node(self, name: str, *, label: str | None = "") -> str:
         """A Node that is a candidate, unless ``label`` is None; a real cluster keeps it until the test is over."""
