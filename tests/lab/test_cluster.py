@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from ncgd.lab import cluster, processes, topology
-from ncgd.lab.cluster_topology import CANDIDATES, WORKERS, pod_of
+from ncgd.lab.cluster_topology import API_ADDRESS, CANDIDATES, WORKERS, pod_of
 from tests.integration.netns import until
 from tests.lab.conftest import IKE_OR_ESP, Lab, captured
 
@@ -128,6 +128,51 @@ def test_nodes_that_lose_the_api_server_go_on_as_they_are(lab: Lab) -> None:
     print(f"API server away until after the Lease had run out: {seconds[0]:.1f} s")
     assert parts() == before
     assert cluster.holder() == active
+
+
+def test_a_new_ncgd_on_the_gateway_goes_on_in_the_same_epoch(lab: Lab) -> None:
+    active = cluster.holder()
+    before = cluster.status(active)
+    lock = topology.STATE / active / "ncgd.lock"
+    pid = int(lock.read_text())
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: lock.read_text() not in {"", str(pid)}, 30, "a new ncgd")
+    until(lambda: cluster.status(active).get("status") == "Healthy" and _role(active) == "HoldsLease", 30)
+    now = cluster.status(active)
+    ages = {each["name"]: each["establishedSeconds"] for each in now["tunnels"]}
+    assert all(ages[each["name"]] >= each["establishedSeconds"] for each in before["tunnels"]), "SAs were made anew"
+    assert now["role"]["epoch"] == before["role"]["epoch"]
+
+
+def test_a_gateway_that_is_cut_off_from_the_api_does_not_fight_the_next_one(lab: Lab) -> None:
+    cut_off, after = cluster.holder(), other(cluster.holder())
+    devices = {each["interface"] for each in cluster.status(cut_off)["tunnels"]}
+    assert all(name in lab.run(cut_off, "ip", "-br", "link").stdout for name in devices)
+    rule = ("OUTPUT", "-p", "tcp", "-d", API_ADDRESS, "--dport", str(cluster.API_PORT), "-j", "DROP")
+    with nothing_in_clear():
+        assert lab.run(cut_off, "iptables", "-I", *rule).returncode == 0
+        try:
+            until(lambda: cluster.holder() == after, 60, "the other candidate has the Lease")
+            until(lambda: cluster.status(after).get("status") == "Healthy" and cluster.reaches(pod_of(after)), 60)
+            assert _role(cut_off) == "LeaseHeldOver"
+            until(lambda: cluster.status(cut_off)["status"] == "Down", 60, "its tunnels are the other's now")
+            assert cluster.status(after)["status"] == "Healthy"
+        finally:
+            assert lab.run(cut_off, "iptables", "-D", *rule).returncode == 0
+        until(lambda: _role(cut_off) == "OtherHoldsLease", 60)
+
+        def is_gone() -> bool:
+            links = lab.run(cut_off, "ip", "-br", "link").stdout
+            return not any(name in links for name in devices)
+
+        until(is_gone, 30, "nothing of its tunnels is left")
+        assert "unreachable 10.128.0.0/20" in lab.run(cut_off, "ip", "route").stdout
+    lab.prove()
+
+
+def _role(worker: str) -> str:
+    """Why the node plays its part, in one word."""
+    return str(cluster.status(worker).get("role", {}).get("reason"))
 
 
 def test_down_removes_all_of_it(lab: Lab) -> None:
