@@ -9,6 +9,8 @@ import click
 from ncgd.cli.ending import EXIT_NO, stop, told
 from ncgd.cli.kubeconfig import cluster_options, connected
 
+_QUESTION = "The tunnels end, and whatever is still sent to the VPC leaves by other routes, in clear. Go on?"
+
 
 @click.command(short_help="Remove ncgd from a cluster and its nodes.")
 @cluster_options
@@ -25,6 +27,8 @@ def uninstall(
 
     The pods end, a pod on each node removes links, routes, tables and state, then rights, leases and definitions go,
     and with the definitions all tunnels, peers and gateways. Secrets stay: they are yours. Safe to repeat.
+
+    Nothing holds traffic for the VPC back any more then: what is still sent there leaves by other routes, in clear.
     """
     with told():
         cluster = connected(kubeconfig)
@@ -37,7 +41,7 @@ def uninstall(
                 if not keep_resources:
                     named = [f"{kind} {', '.join(names)}" for kind, names in objects.items() if names]
                     click.echo(f"These go, too: {'; '.join(named) or 'no objects'} (--keep-resources keeps them).")
-                if not yes and sys.stdin.isatty() and not click.confirm("Traffic to the VPC ends. Go on?"):
+                if not yes and sys.stdin.isatty() and not click.confirm(_QUESTION):
                     stop("nothing is changed", EXIT_NO)
                 await removal.remove(image, seconds, keeps_resources=keep_resources)
             finally:

@@ -1,5 +1,6 @@
 """The facts of a cluster, from its API. What may not be read is unknown, and no reason to stop."""
 
+import asyncio
 import os
 import re
 from collections.abc import Iterable
@@ -148,12 +149,16 @@ class Facts:
         return {} if any(what.startswith("definition") for what in self._unknown) else found
 
     async def _denied(self) -> tuple[str, ...]:
-        denied = []
-        for verb, group, resource in _NEEDED:
+        async def is_denied(verb: str, group: str, resource: str) -> bool:
             attributes = {"verb": verb, "group": group, "resource": resource, "namespace": self._namespace}
-            if not await self._review("SelfSubjectAccessReview", {"resourceAttributes": attributes}):
-                denied.append(f"{verb} {resource}{f'.{group}' if group else ''}")
-        return tuple(denied)
+            return not await self._review("SelfSubjectAccessReview", {"resourceAttributes": attributes})
+
+        answers = await asyncio.gather(*(is_denied(*each) for each in _NEEDED))
+        return tuple(
+            f"{verb} {resource}{f'.{group}' if group else ''}"
+            for (verb, group, resource), is_no in zip(_NEEDED, answers, strict=True)
+            if is_no
+        )
 
     async def _may_read(self, secret: str) -> bool:
         return await self._may({"verb": "list", "resource": "secrets", "namespace": self._namespace, "name": secret})
@@ -161,7 +166,9 @@ class Facts:
     async def _lacking(self) -> tuple[str, ...]:
         """Of what this version grants to ncgd; the keys are another matter."""
         granted = [each for each in rights(manifests(self._namespace, 0)) if each["resource"] != "secrets"]
-        return tuple([f"{each['verb']} {each['resource']}" for each in granted if not await self._may(each)])
+        answers = await asyncio.gather(*map(self._may, granted))
+        lacking = (each for each, may in zip(granted, answers, strict=True) if not may)
+        return tuple(dict.fromkeys(f"{each['verb']} {each['resource']}" for each in lacking))
 
     async def _may(self, attributes: Json) -> bool:
         """Whether ncgd's service account may."""
