@@ -4,6 +4,8 @@ import http.client
 import json
 import shutil
 import time
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from ncgd.lab.cluster_topology import (
     pod_of,
 )
 from ncgd.lab.failure import LabFailure, run
-from ncgd.lab.install import VENV
+from ncgd.lab.install import CHECKOUT, VENV
 from ncgd.lab.processes import end_in, spawn, wait_until
 from ncgd.lab.topology import STATE, VM, build_nodes, exists, inside, namespace
 
@@ -31,8 +33,11 @@ KUBECONFIG = STATE / "kubeconfig"
 NAMESPACE = "kube-system"
 GATEWAY_LABEL = "networking.gke.io/ncgd-gateway"
 _OBJECTS = STATE / "objects.json"
+_GUEST = STATE / "kubeconfig.guest"
+"""There while the API server is somebody else's."""
 _GATEWAY = f"/apis/networking.gke.io/v1alpha1/namespaces/{NAMESPACE}/networkconnectivitygateways/default"
 _LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/ncgd-default"
+_SLICES = f"/apis/networking.gke.io/v1alpha1/namespaces/{NAMESPACE}/overlayrouteslices"
 _API_SECONDS = 10.0
 _AS_JSON = """
 import json, pathlib, sys, yaml
@@ -41,15 +46,17 @@ print(json.dumps([item for text in texts for item in yaml.safe_load_all(text) if
 """
 
 
-def start_api() -> None:
-    """Start the API server with the manifests of the lab's folder and the nodes. Raises LabFailure."""
-    python = str(VENV / "bin" / "python")
-    objects: list[Json] = json.loads(run(python, "-c", _AS_JSON, str(gateway.RESOURCES)))
+def start_api(kubeconfig: Path | None) -> None:
+    """Start the API server with the manifests of the lab's folder and the nodes, or put them into another one.
+
+    Raises LabFailure.
+    """
+    objects = [*_manifests(gateway.RESOURCES), *map(_node_object, WORKERS)]
     for item in objects:
         if item["kind"] == "NetworkConnectivityGateway":  # as NCG has it: the pods' ranges come from the nodes
             item["spec"] = {k: v for k, v in (item["spec"] or {}).items() if k != "advertisedPrefixes"} or None
     _OBJECTS.touch(mode=0o600)
-    _OBJECTS.write_text(json.dumps([*objects, *map(_node_object, WORKERS)]))
+    _OBJECTS.write_text(json.dumps(objects))
     KUBECONFIG.write_text(
         json.dumps(
             {
@@ -62,16 +69,62 @@ def start_api() -> None:
             }
         )
     )
-    spawn("lan", "api", [python, "-m", "ncgd.lab.api", API_ADDRESS, str(API_PORT), str(_OBJECTS)])
+    python = str(VENV / "bin" / "python")
+    if kubeconfig is None:
+        program = [python, "-m", "ncgd.lab.api", API_ADDRESS, str(API_PORT), str(_OBJECTS)]
+    else:
+        program = [python, "-m", "ncgd.lab.api_proxy", str(kubeconfig.absolute()), API_ADDRESS, str(API_PORT)]
+    spawn("lan", "api", program)
     if not wait_until(_answers, _API_SECONDS):
         raise LabFailure("the API server does not answer", f"see {STATE}/lan/api.log")
+    if kubeconfig is not None:
+        _GUEST.touch()
+        for item in [*_manifests(CHECKOUT / "config" / "crd"), *objects]:
+            if not wait_until(partial(_applied, item), _API_SECONDS):
+                raise LabFailure(f"cannot apply {item['kind']} {item['metadata']['name']}", f"see {STATE}/lan/api.log")
+
+
+def _manifests(folder: Path) -> list[Json]:
+    found: list[Json] = json.loads(run(str(VENV / "bin" / "python"), "-c", _AS_JSON, str(folder)))
+    return found
+
+
+def _applied(item: Json) -> bool:
+    """Whether an object is now as it should be; a definition that was just made takes a moment to be served."""
+    path = f"{_path_of(item)}?fieldManager=ncgd-lab&force=true"
+    try:
+        api("PATCH", path, {key: value for key, value in item.items() if key != "status"})
+        if "status" in item:
+            api("PATCH", path.replace("?", "/status?"), {key: value for key, value in item.items() if key != "spec"})
+    except (OSError, LabFailure):
+        return False
+    return True
+
+
+def _path_of(item: Json) -> str:
+    """Where an object is; all of these have a regular plural."""
+    version, metadata = item["apiVersion"], item["metadata"]
+    base = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    where = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
+    return f"{base}{where}/{item['kind'].lower()}s/{metadata['name']}"
+
+
+def leave_api() -> None:
+    """Take the lab's objects out of an API server that is not the lab's own; its definitions stay."""
+    if not _GUEST.exists():
+        return
+    paths = [_path_of(item) for item in json.loads(_OBJECTS.read_text())]
+    for path in [*paths, _LEASE, _SLICES]:
+        with suppress(OSError, LabFailure):  # it may be gone, and so may the server
+            api("DELETE", path)
 
 
 def _answers() -> bool:
     try:
-        return len(api("GET", "/api/v1/nodes")["items"]) == len(WORKERS)
+        api("GET", "/api/v1/nodes")
     except (OSError, LabFailure):
         return False
+    return True
 
 
 def _node_object(worker: str) -> Json:
@@ -90,7 +143,8 @@ def api(method: str, path: str, body: Json | None = None) -> Json:
     connection = http.client.HTTPConnection(API_ADDRESS, API_PORT)
     with proof.socket_in("lan") as connection.sock:
         connection.sock.connect((API_ADDRESS, API_PORT))
-        connection.request(method, path, json.dumps(body) if body else None)
+        kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
+        connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": kind})
         answer = connection.getresponse()
         content: Json = json.loads(answer.read())
     if answer.status >= 300:

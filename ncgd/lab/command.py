@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 from ncgd.lab import cloud, cluster, gateway, install, interface, machine, processes, proof, render, topology
 from ncgd.lab.cluster_topology import CLUSTER, WORKERS
@@ -88,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a gateway with a pod behind it (default), or three nodes of a cluster",
     )
     up.add_argument(
+        "--kubeconfig",
+        type=Path,
+        help="with --topology cluster: a real API server instead of the lab's own, one whose controllers do not mind "
+        "nodes without a kubelet",
+    )
+    up.add_argument(
         "--dataplane",
         choices=("auto", "kernel", "userspace"),
         default="auto",
@@ -137,6 +144,8 @@ def _up(options: argparse.Namespace) -> int:
     say = _Progress()
     install.ensure(say)
     wanted = {"topology": options.topology, "dataplane": options.dataplane, "prefixes": options.prefixes}
+    if options.kubeconfig is not None and options.topology != "cluster":
+        raise LabFailure("--kubeconfig is for --topology cluster")
     if topology.STATE.exists() or any(map(topology.exists, topology.ALL_NODES)):
         return _already_up(wanted, say)
     kernel = _kernel_encrypts(options.dataplane)
@@ -150,7 +159,7 @@ def _up(options: argparse.Namespace) -> int:
     cloud.start(interfaces, kernel=kernel, prefixes=options.prefixes)
     if options.topology == "cluster":
         say("starting the API server, then ncgd on " + " ".join(WORKERS))
-        cluster.start_api()
+        cluster.start_api(options.kubeconfig)
         for worker in WORKERS:
             cluster.start_worker(worker)
     else:
@@ -267,6 +276,8 @@ def _exec(options: argparse.Namespace) -> int:
 
 
 def _down(_options: argparse.Namespace) -> int:
+    if _is_cluster():
+        cluster.leave_api()
     processes.end_all()
     topology.remove()
     left = [node for node in topology.ALL_NODES if topology.exists(node)]

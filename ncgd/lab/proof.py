@@ -101,13 +101,18 @@ def tcp_both_ways() -> list[str]:
 
 
 def socket_in(node: str) -> socket.socket:
-    """A TCP socket that lives in a node. Made in a thread that enters the namespace and then ends."""
+    """A TCP socket that lives in a node. Raises LabFailure."""
+    return socket_at(f"/run/netns/{namespace(node)}")
+
+
+def socket_at(path: str) -> socket.socket:
+    """A TCP socket in a network namespace. Made in a thread that enters the namespace and then ends."""
     made: list[socket.socket] = []
     failed: list[OSError] = []
 
     def enter() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        with Path("/run/netns", namespace(node)).open() as handle:
+        with Path(path).open() as handle:
             if libc.setns(handle.fileno(), _CLONE_NEWNET):
                 failed.append(OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno())))
             else:
@@ -117,6 +122,6 @@ def socket_in(node: str) -> socket.socket:
     thread.start()
     thread.join()
     if failed:
-        raise LabFailure(f"cannot enter {node}: {failed[0]}")
+        raise LabFailure(f"cannot enter {path}: {failed[0]}")
     made[0].settimeout(_TCP_SECONDS)
     return made[0]
