@@ -219,6 +219,27 @@ def test_conflicts_throttling_and_a_hanging_server_are_waited_out(tmp_path: Path
     run(double, tmp_path, scenario)
 
 
+def test_a_slow_server_and_watches_that_are_cut_every_second_cost_time_only(tmp_path: Path) -> None:
+    async def scenario(place: Place) -> None:
+        server = place.double
+        assert server is not None
+        server.faults.watch_seconds, server.faults.delay_seconds = 1.0, 0.5
+        nodes = [await place.create_node(name) for name in ("a", "b")]
+        async with Player(place, nodes[0]) as a:
+            await until(a.is_active)
+            async with Player(place, nodes[1]) as b:
+                await until(lambda: b.role.part == Part.STANDBY)
+                await renewed(place)
+                await renewed(place)
+                assert all(role.may_initiate for role in a.roles)
+                assert not any(role.part == Part.ACTIVE for role in b.roles)
+                await place.cordon(nodes[0])
+                await until(b.is_active)
+                await until(lambda: a.role.part == Part.STANDBY)
+
+    run(double, tmp_path, scenario)
+
+
 def test_without_the_right_to_see_the_lease_it_begins_nothing_and_says_so(tmp_path: Path) -> None:
     async def scenario(place: Place) -> None:
         server = place.double
