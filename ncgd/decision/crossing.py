@@ -7,6 +7,7 @@ are those of the gateway itself: when the gateway moves, one next hop is replace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address
 
 from ncgd.decision.policy import ImportCheck
 from ncgd.decision.routes import Carriers, nexthop_id, stable_number
@@ -14,6 +15,7 @@ from ncgd.decision.sessions import surroundings
 from ncgd.decision.world import Rows, World
 from ncgd.model import prefix as px
 from ncgd.model.bgp import Attributes
+from ncgd.model.cluster_range import ClusterRange, RangeKind
 from ncgd.model.fib import (
     LINK_PREFIX,
     Address,
@@ -27,7 +29,7 @@ from ncgd.model.fib import (
     Vxlan,
     Way,
 )
-from ncgd.model.prefix import IPAddress
+from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.reason import CrossingReason
 from ncgd.model.role import Part
 from ncgd.model.spec import Intent, NodeTransport, Policy
@@ -47,6 +49,8 @@ _WITHOUT_NEIGHBORS = frozenset({"tun", "wireguard", "ipip", "sit", "gre", "ip6tn
 """Kinds of interfaces that reach only what their own settings say: not a packet from a pod's address."""
 _OVERLAYS = _WITHOUT_NEIGHBORS | {"vxlan", "geneve", "gretap"}
 """Kinds of interfaces by which a CNI brings answers to a node."""
+LOOKED_AT = 64
+"""Pod ranges whose way back is looked up, each in some 40 µs a second: what is wrong is wrong with most of them."""
 LOOSE = "2|0"
 """A reverse-path filter that is loose, or off (kernel ip-sysctl)."""
 
@@ -123,9 +127,22 @@ def gateway_check(intent: Intent, world: World) -> ImportCheck:
 
 
 def asked_ways(world: World) -> Rows:
-    """The addresses whose way the kernel is asked for."""
+    """The addresses whose way the kernel is asked for: of the gateway, and there, of the other nodes' pods."""
+    if world.role.part == Part.ACTIVE:
+        return dict.fromkeys(ways_back(world))
     address = None if world.role.is_gateway else world.role.holder_address
     return {address: None} if address else {}
+
+
+def ways_back(world: World) -> dict[IPAddress, ClusterRange]:
+    """An address in the pod range of each other node, as far as that many are looked at."""
+    pods = [each for each in world.own.all if each.kind == RangeKind.POD and each.owner != f"node {world.node}"]
+    return {_first_host(each.prefix): each for each in pods[:LOOKED_AT]}
+
+
+def _first_host(prefix: Prefix) -> IPAddress:
+    number = px.address(prefix) + 1
+    return IPv6Address(number) if px.version(prefix) == 6 else IPv4Address(number)
 
 
 def crossing_carriers(crossing: Crossing, world: World) -> Carriers:

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from ncgd.decision.crossing import GATEWAY, Crossing
+from ncgd.decision.crossing import GATEWAY, Crossing, ways_back
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
 from ncgd.model.reason import REFUSAL_TEXT, CrossingReason
 from ncgd.model.report import CrossingReport, Problem
+from ncgd.model.role import Part
 
 _HINTS: dict[CrossingReason, str] = {
     CrossingReason.NO_GATEWAY: "label a node that can be it (networking.gke.io/ncgd-gateway), and see to its ncgd; "
@@ -32,7 +33,9 @@ def report_crossing(world: World, crossing: Crossing) -> CrossingReport:
 
 
 def problems_of_crossing(world: World, crossing: Crossing) -> Iterator[Problem]:
-    """What is wrong with the way to the gateway, and with what it says is to be sent there."""
+    """What is wrong with the way to the gateway, and with what it says is to be sent there; on the gateway, back."""
+    if world.role.part == Part.ACTIVE:
+        yield from _of_ways_back(world)
     if world.role.is_gateway or not world.role.is_decided:
         return
     if hint := _HINTS.get(crossing.reason):
@@ -66,5 +69,24 @@ def problems_of_crossing(world: World, crossing: Crossing) -> Iterator[Problem]:
             object="crossing",
             message=f"prefixes of the other IP version than {address} have no way to the gateway and are held back",
             hint=f"refuse IPv{10 - address.version} prefixes in spec.importPolicy, or have the gateway's node use it",
+            is_error=False,
+        )
+
+
+def _of_ways_back(world: World) -> Iterator[Problem]:
+    """Answers go to other nodes' pods as the CNI's routes say; the default route leads out of the cluster."""
+    lost = []
+    for address, pods in ways_back(world).items():
+        way = world.ways.get(address)
+        if address in world.ways and (way is None or way.length == 0):
+            lost.append(f"{px.text(pods.prefix)} ({pods.owner})")
+    if lost:
+        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        yield Problem(
+            reason="NoRouteToPods",
+            object="crossing",
+            message=f"this node has no route but a default one to the pods of {', '.join(lost[:_SHOWN])}{more}: what "
+            "the VPC answers does not reach them, unless the network between the nodes routes the addresses of pods",
+            hint="if they get no answer, see to the CNI: ncgd makes no routes between nodes",
             is_error=False,
         )

@@ -7,6 +7,7 @@ from ncgd.decision.crossing import VXLAN_LINK, vxlan_mac
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
+from ncgd.model.cluster_range import ClusterRange, RangeKind
 from ncgd.model.fib import Adjacency, Interface, Way
 from ncgd.model.prefix import Prefix
 from ncgd.model.reason import RoleReason
@@ -376,3 +377,17 @@ def test_one_changed_prefix_of_five_thousand_rewrites_one_slice() -> None:
     site.settle()
     (keys,) = [keys for table, keys in touched(site, begun) if table == "slices"]
     assert len(keys) == 1
+
+
+def test_a_gateway_without_a_route_to_another_node_s_pods_says_so() -> None:
+    site = candidate()
+    hears(site, active(2))
+    pods = {name: px.parse(f"10.244.{number}.0/24") for number, name in enumerate(("node-1", "node-2", "node-3"))}
+    ranges = tuple(ClusterRange(prefix=each, kind=RangeKind.POD, owner=f"node {name}") for name, each in pods.items())
+    site.ways |= {ip_address("10.244.1.1"): ON_LINK, ip_address("10.244.2.1"): ROUTED}
+    site.tell(ev.ClusterRangesRead(ranges=ranges))
+    site.settle()
+    (problem,) = [each for each in site.report().problems if each.reason == "NoRouteToPods"]
+    assert "10.244.2.0/24 (node node-3)" in problem.message
+    assert "10.244.0.0/24" not in problem.message
+    assert "10.244.1.0/24" not in problem.message
