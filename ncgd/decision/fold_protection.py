@@ -8,7 +8,7 @@ from ncgd.decision.retry import again
 from ncgd.decision.world import Rows, World
 from ncgd.model import event as ev
 from ncgd.model.fib import RouteChange
-from ncgd.model.masquerade import OwnNetwork
+from ncgd.model.masquerade import Extra
 from ncgd.model.prefix import Prefix
 
 Told = ev.PrefixesRemembered | ev.GuardRead | ev.GuardCounted | ev.ClampsRead | ev.FilterUnreadable | ev.TableWritten
@@ -51,8 +51,8 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
     rows.written(_prefixes(event.set), _prefixes(event.removed), _prefixes(failed))
     protection.exits |= {key for key in added if isinstance(key, str)}
     protection.exits -= {key for key in removed if isinstance(key, str)}
-    protection.own |= {key.prefix for key in added if isinstance(key, OwnNetwork)}
-    protection.own -= {key.prefix for key in removed if isinstance(key, OwnNetwork)}
+    protection.own |= {key for key in added if isinstance(key, Extra)}
+    protection.own -= {key for key in removed if isinstance(key, Extra)}
     retries = dict(world.retries)
     before = retries.pop((event.table, ""), None)
     if failed:

@@ -1,12 +1,26 @@
 """Source addresses: which rule of another program would translate them, and what is to be said of it."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from functools import lru_cache
+from ipaddress import IPv4Address, ip_interface
 from itertools import islice
 
+from ncgd.decision.protection import LOOPBACK
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
-from ncgd.model.masquerade import AGENT, PRIORITY, TABLE, AgentRules, NatChain, NatRule, Verdict
+from ncgd.model.fib import LINK_PREFIX
+from ncgd.model.masquerade import (
+    AGENT,
+    PRIORITY,
+    TABLE,
+    AgentRules,
+    Extra,
+    HostSource,
+    NatChain,
+    NatRule,
+    OwnNetwork,
+    Verdict,
+)
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import MasqueradeReport
 from ncgd.model.role import Part
@@ -36,16 +50,38 @@ def masquerade_report(world: World, intent: Intent) -> MasqueradeReport:
     )
 
 
-def own_networks(world: World) -> frozenset[Prefix]:
-    """The networks that are reached from learned prefixes, none inside another: advertised ones, and the cluster's."""
+def exemption_extras(world: World) -> frozenset[Extra]:
+    """The networks that are reached from learned prefixes, and on a gateway the address that stands for itself."""
     listed = world.intent.gateway.advertised_prefixes if world.intent else ()
-    return _collapsed((*listed, *(each.prefix for each in world.own.ours)))
+    networks = _collapsed((*listed, *(each.prefix for each in world.own.ours)))
+    host = host_source(world, [each.prefix for each in networks])
+    return networks | ({HostSource(host)} if host else set())
+
+
+def host_source(world: World, networks: Iterable[Prefix]) -> IPv4Address | None:
+    """An address of this gateway that the peers have a route to: the node's own if that is one; None without any."""
+    if not world.role.is_gateway:
+        return None  # what other nodes send leaves by their own address
+    links = {LOOPBACK, *world.tuns.values()}
+    addresses = [
+        ip_interface(text).ip
+        for name, interface in (world.interfaces or {}).items()
+        if name not in links and not name.startswith(LINK_PREFIX)
+        for text in interface.addresses
+    ]
+    own = list(networks)
+    reached = [
+        each
+        for each in addresses
+        if isinstance(each, IPv4Address) and any(px.covers(network, px.make(4, int(each), 32)) for network in own)
+    ]
+    return min(reached, key=lambda each: (each != world.role.holder_address, each), default=None)
 
 
 @lru_cache(maxsize=2)
-def _collapsed(networks: tuple[Prefix, ...]) -> frozenset[Prefix]:
-    """Asked for the same at every pass."""
-    return frozenset(px.collapse(networks))
+def _collapsed(networks: tuple[Prefix, ...]) -> frozenset[OwnNetwork]:
+    """None inside another. Asked for the same at every pass."""
+    return frozenset(map(OwnNetwork, px.collapse(networks)))
 
 
 def agent_rows(intent: Intent, world: World) -> dict[str, AgentRules]:

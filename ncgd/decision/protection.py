@@ -18,7 +18,7 @@ from itertools import chain, islice
 from ncgd.decision.rib import Decision, Ranking
 from ncgd.model import prefix as px
 from ncgd.model.delta import Delta
-from ncgd.model.masquerade import OwnNetwork
+from ncgd.model.masquerade import Extra
 from ncgd.model.prefix import Prefix
 
 AT_ONCE = 10_000
@@ -128,7 +128,7 @@ class Protection:
         self.exempt = Rows()
         """Prefixes towards which connections keep their source address, whatever others masquerade."""
         self.is_exempting = False
-        self.own: frozenset[Prefix] = frozenset()
+        self.own: frozenset[Extra] = frozenset()
         """Networks of ours that the exemption knows, as it is."""
         self.exits: frozenset[str] = frozenset()
         """What the guard lets packets leave by, as it is: interfaces, and next hops as ``via ADDRESS``."""
@@ -244,7 +244,7 @@ class Protection:
         self.guard.is_writing = bool(delta)
         return delta
 
-    def change_exemption(self, own: frozenset[Prefix], is_leaving: Callable[[Prefix], bool]) -> Delta[object, object]:
+    def change_exemption(self, own: frozenset[Extra], is_leaving: Callable[[Prefix], bool]) -> Delta[object, object]:
         """What to change in the exemption from masquerade. ``own``: what peers are told of, none inside another."""
         rows = self.exempt
         if rows.is_writing or not rows.is_read:
@@ -257,8 +257,8 @@ class Protection:
         if not add and len(remove) == len(rows.held):
             own = frozenset()
         delta: Delta[object, object] = Delta(
-            set=dict.fromkeys([*add, *map(OwnNetwork, own - self.own)]),
-            remove=frozenset([*remove, *map(OwnNetwork, self.own - own)]),
+            set=dict.fromkeys([*add, *(own - self.own)]),
+            remove=frozenset([*remove, *(self.own - own)]),
         )
         rows.is_writing = bool(delta)
         return delta

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ncgd.model.masquerade import AgentRules, NatChain
+from ncgd.model.masquerade import AgentRules, Extra, NatChain
 from ncgd.model.prefix import Prefix
 
 
@@ -11,8 +11,8 @@ class ExemptionRead:
     """What nftables exempts from masquerade; empty when one of its rules is missing."""
 
     prefixes: frozenset[Prefix]
-    own: frozenset[Prefix]
-    """Networks of ours in it."""
+    own: frozenset[Extra]
+    """Networks of ours in it, and this machine's address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

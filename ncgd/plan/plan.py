@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.decision.desired import Desired
-from ncgd.decision.masquerade import own_networks
+from ncgd.decision.masquerade import exemption_extras
 from ncgd.decision.observed import observed
 from ncgd.decision.role import has_heard_all, is_draining
 from ncgd.decision.sas import plan_sas
@@ -140,7 +140,7 @@ def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) ->
         )
     if "masquerade" not in held and _may_try("masquerade", world):
         protection.exempt.retry()
-        deltas["masquerade"] = protection.change_exemption(own_networks(world), world.routes.is_leaving)
+        deltas["masquerade"] = protection.change_exemption(exemption_extras(world), world.routes.is_leaving)
     if "memory" not in held and _may_try("memory", world):
         protection.disk.retry()
         deltas["memory"] = protection.change_disk(world.now)

@@ -134,7 +134,7 @@ def test_a_machine_that_starts_anew_while_the_cloud_is_away(lab: Lab) -> None:
 def test_whoever_flushes_the_ruleset_flushes_it_for_a_moment(lab: Lab) -> None:
     before = gateway.status()["routes"]["drift"]
     in_gw("nft", "flush", "ruleset")
-    until(lambda: tables() == {"ncgd", "ncgd_guard"}, 5, "both tables are back")
+    until(lambda: tables() == {"ncgd", "ncgd_guard", "ncgd_masquerade"}, 5, "all tables are back")
     until(lambda: SUBNET.partition("/")[0] in in_gw("nft", "list", "table", "inet", "ncgd_guard"), 5)
     until(lambda: gateway.status()["routes"]["drift"] > before, 5, "counted as drift")
     assert pings(lab, "pod") == 20
@@ -145,7 +145,11 @@ def test_off_removes_all_and_then_it_leaks(lab: Lab) -> None:
     with site_side.edited(site_side.GATEWAY) as documents:
         documents[0]["spec"]["leakProtection"] = "Off"
     says("leakProtection is Off")
-    until(lambda: (site_side.backstops(), tables()) == (set(), {"ncgd"}), 10, "backstop and guard are gone")
+    until(
+        lambda: (site_side.backstops(), tables()) == (set(), {"ncgd", "ncgd_masquerade"}),
+        10,
+        "backstop and guard are gone",
+    )
     assert pings(lab, "pod") == 20
     with captured() as seen, without_tunnels(), without(lab, "ncgd"):
         in_gw("ip", "route", "flush", "proto", "157")

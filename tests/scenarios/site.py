@@ -23,7 +23,7 @@ from ncgd.model.delta import Outcome
 from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup, Way
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import Connection, Repair, SaState, StaleSa, TunnelSa
-from ncgd.model.masquerade import AgentRules, OwnNetwork
+from ncgd.model.masquerade import AgentRules, Extra
 from ncgd.model.masquerade_event import AgentRulesRead, ExemptionRead
 from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import Probe, ProbeReport, Pulse, Vitality
@@ -126,7 +126,7 @@ class Site:
 
     def exemption_as_it_is(self) -> ExemptionRead:
         """What a reading of nftables shows."""
-        own = frozenset(row.prefix for row in self.exempt if isinstance(row, OwnNetwork))
+        own = frozenset(row for row in self.exempt if isinstance(row, Extra))
         return ExemptionRead(prefixes=frozenset(Prefix(row) for row in self.exempt if isinstance(row, int)), own=own)
 
     def reboot(self, intent: Intent) -> None:

@@ -8,7 +8,8 @@ import pytest
 from ncgd.decision.masquerade import translators
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
-from ncgd.model.masquerade import NatChain, NatRule, OwnNetwork, Verdict
+from ncgd.model.fib import Interface
+from ncgd.model.masquerade import HostSource, NatChain, NatRule, OwnNetwork, Verdict
 from ncgd.model.masquerade_event import AgentConfigRead, AgentRulesRead, NatChainsRead
 from ncgd.model.spec import LeakProtection, Masquerade, Policy
 from tests.scenarios.resources import peer
@@ -230,3 +231,19 @@ def test_rules_of_an_earlier_ncgd_go_when_nobody_wants_them() -> None:
     site.speaker_answers()
     site.settle()
     assert site.agent is None
+
+
+def test_a_gateway_stands_for_itself_with_an_address_that_is_advertised() -> None:
+    nodes = px.parse("192.168.100.0/24")
+    site = healthy_site(ha_vpn(advertised_prefixes=(PODS, nodes)))
+    node = HostSource(IPv4Address("192.168.100.2"))
+    assert site.exempt == {*EXEMPT, OwnNetwork(nodes), node}
+    site.tell(ev.IntentRead(intent=ha_vpn()))
+    site.settle()
+    assert site.exempt == EXEMPT, "the VPC has no route to that address"
+    bridge = Interface(index=9, name="cni0", kind="bridge", mtu=1500, is_up=True, addresses=("10.10.0.1/24",))
+    site.interfaces["cni0"] = bridge
+    site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
+    site.settle()
+    assert site.exempt == {*EXEMPT, HostSource(IPv4Address("10.10.0.1"))}
+    assert site.report().drift == 0

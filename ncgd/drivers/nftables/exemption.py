@@ -7,7 +7,7 @@ from ncgd.drivers.nftables.prefix_sets import lengths_of
 from ncgd.drivers.nftables.settling import Settling
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.model.delta import Delta, Outcome
-from ncgd.model.masquerade import OwnNetwork
+from ncgd.model.masquerade import Extra
 from ncgd.model.masquerade_event import ExemptionRead
 from ncgd.model.prefix import Prefix
 
@@ -31,7 +31,7 @@ class ExemptionTable:
         listing = await self._nft.listed(exemption_text.TABLE)
         return exemption_text.Exemption() if listing is None else await asyncio.to_thread(exemption_text.parse, listing)
 
-    async def write(self, delta: Delta[Prefix | OwnNetwork, None]) -> Outcome[Prefix | OwnNetwork]:
+    async def write(self, delta: Delta[Prefix | Extra, None]) -> Outcome[Prefix | Extra]:
         """Edit the table in one transaction, all or nothing; without any prefix left it is removed.
 
         Raises Unavailable without nft, Rejected without CAP_NET_ADMIN or when the kernel cannot translate, TimedOut.
@@ -39,8 +39,8 @@ class ExemptionTable:
         async with self._lock:
             add = {key for key in delta.set if isinstance(key, int)}
             remove = {key for key in delta.remove if isinstance(key, int)}
-            own = self._held.own | {key.prefix for key in delta.set if isinstance(key, OwnNetwork)}
-            own -= {key.prefix for key in delta.remove if isinstance(key, OwnNetwork)}
+            own = self._held.own - {key for key in delta.remove if isinstance(key, Extra)}
+            own |= {key for key in delta.set if isinstance(key, Extra)}
             prefixes = (self._held.prefixes | add) - remove
             lengths = self._held.lengths | lengths_of(add)
             text = exemption_text.REMOVAL

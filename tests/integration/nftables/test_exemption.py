@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from ncgd.drivers.nftables.watch import Watch
 from ncgd.model import prefix as px
 from ncgd.model.delta import Delta
 from ncgd.model.event import ClampsRead, Event
-from ncgd.model.masquerade import AGENT, AgentRules, OwnNetwork
+from ncgd.model.masquerade import AGENT, AgentRules, Extra, HostSource, OwnNetwork
 from ncgd.model.masquerade_event import AgentRulesRead, ExemptionRead
 from ncgd.model.prefix import Prefix
 from ncgd.resources.agent_config import parse
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.root
 VPC = px.parse("10.128.0.0/20")
 V6 = px.parse("2001:db8:128::/48")
 PODS = OwnNetwork(px.parse("10.1.0.0/16"))
+NODE = HostSource(IPv4Address("10.1.0.1"))
 PODS6 = OwnNetwork(px.parse("2001:db8:1::/48"))
 ALL = (VPC, V6, px.parse("10.128.1.7/32"))
 POD, POD6, VM, VM6, ELSEWHERE = "10.1.0.2", "2001:db8:1::2", "10.128.0.9", "2001:db8:128::9", "192.0.2.9"
@@ -127,10 +129,10 @@ class Exempting:
         self.events: list[Event] = []
         self.watch = Watch(nft, GuardTable(nft), self.table, MssClampTable(nft), self.events.append)
 
-    async def set(self, *rows: Prefix | OwnNetwork) -> None:
+    async def set(self, *rows: Prefix | Extra) -> None:
         assert not (await self.table.write(Delta(set=dict.fromkeys(rows)))).failed
 
-    async def remove(self, *rows: Prefix | OwnNetwork) -> None:
+    async def remove(self, *rows: Prefix | Extra) -> None:
         assert not (await self.table.write(Delta(remove=frozenset(rows)))).failed
 
 
@@ -229,6 +231,24 @@ def test_the_node_itself_and_host_network_pods_keep_the_address_that_they_chose(
         assert node.run("python3", "-c", bound, VM, stdin="").strip() == "10.1.0.1"
 
 
+def test_what_the_gateway_itself_sends_carries_an_address_that_the_vpc_has_a_route_to() -> None:
+    with site() as (pod, node, vpc):
+        iptables(KUBENET)(node)
+        drive(node, exempt)
+        assert source_seen(node, VM) == "169.254.1.2", "the tunnel's, to which the VPC has no route"
+
+        async def stand_in(it: Exempting) -> None:
+            await it.table.read()
+            await it.set(NODE)
+            assert NODE in (await it.table.read()).own
+
+        drive(node, stand_in)
+        vpc.ip("route add prohibit 169.254.0.0/16")
+        assert source_seen(node, VM) == "10.1.0.1"
+        assert source_seen(pod, VM) == POD
+        assert node.succeeds("ping", "-c1", "-W2", "169.254.1.1"), "sessions and probes go between link-local addresses"
+
+
 def test_prefixes_and_own_networks_come_and_go_and_leave_nothing() -> None:
     with site() as (pod, node, vpc):
         iptables(FLANNEL)(node)
@@ -257,7 +277,7 @@ def test_prefixes_and_own_networks_come_and_go_and_leave_nothing() -> None:
 
 def test_the_next_ncgd_reads_what_this_one_wrote_and_what_it_writes_itself_is_no_news() -> None:
     neighbours = (OwnNetwork(px.parse("10.2.0.0/15")), OwnNetwork(px.parse("10.4.0.0/16")))
-    rows = (*ALL, PODS, PODS6, *neighbours)
+    rows = (*ALL, PODS, PODS6, *neighbours, NODE)
 
     async def write(it: Exempting) -> None:
         await it.set(*rows)
@@ -265,7 +285,7 @@ def test_the_next_ncgd_reads_what_this_one_wrote_and_what_it_writes_itself_is_no
         assert len([event for event in it.events if isinstance(event, ExemptionRead)]) == 1
 
     async def read(it: Exempting) -> None:
-        own = frozenset(row.prefix for row in rows if isinstance(row, OwnNetwork))
+        own = frozenset(row for row in rows if isinstance(row, Extra))
         assert last(it.events, ExemptionRead) == ExemptionRead(prefixes=frozenset(ALL), own=own)
 
     with Namespace("kn-node") as space:
@@ -285,7 +305,7 @@ def test_the_next_ncgd_reads_what_this_one_wrote_and_what_it_writes_itself_is_no
     ],
 )
 def test_whatever_somebody_does_to_the_exemption_is_noticed_and_can_be_put_right(meddling: str) -> None:
-    whole = ExemptionRead(prefixes=frozenset(ALL), own=frozenset({PODS.prefix}))
+    whole = ExemptionRead(prefixes=frozenset(ALL), own=frozenset({PODS}))
     with Namespace("kn-node") as space:
 
         async def scenario(it: Exempting) -> None:
@@ -295,7 +315,7 @@ def test_whatever_somebody_does_to_the_exemption_is_noticed_and_can_be_put_right
             assert await process.wait() == 0
             seen = await eventually(lambda: last(it.events[before:], ExemptionRead), "the meddling")
             assert seen != whole
-            await it.set(*(whole.prefixes - seen.prefixes), *map(OwnNetwork, whole.own - seen.own))
+            await it.set(*(whole.prefixes - seen.prefixes), *(whole.own - seen.own))
             assert await it.table.read() == whole
 
         drive(space, scenario)
