@@ -9,8 +9,8 @@ from ncgd.decision.world import World
 
 log = logging.getLogger("ncgd")
 
-TAKER_SECONDS = 3.0
-"""How long another candidate may take to come forward; it is told by a watch, and needs one request."""
+TAKER_SECONDS = 5.0
+"""How long another candidate may take to come forward; a watch tells it at once, without one it asks every 3 s."""
 LEAVE_SECONDS = 10.0
 """How long standing down may take then."""
 _LOOK_SECONDS = 0.02

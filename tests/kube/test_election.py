@@ -156,7 +156,7 @@ def test_a_new_ncgd_on_the_same_node_goes_on_and_what_others_wrote_stays(places:
     run(places, tmp_path, scenario)
 
 
-def test_death_without_a_word_is_followed_after_the_lease_has_run_out(places: Places, tmp_path: Path) -> None:
+def test_death_without_a_word_is_followed_after_the_lease_has_run_out(tmp_path: Path) -> None:
     async def scenario(place: Place) -> None:
         nodes = [await place.create_node(name) for name in ("a", "b")]
         async with Player(place, nodes[0]) as a:
@@ -169,7 +169,7 @@ def test_death_without_a_word_is_followed_after_the_lease_has_run_out(places: Pl
                 assert b.times[-1] - died > 7, "it was not given the time to renew"
                 assert b.role.epoch == 1
 
-    run(places, tmp_path, scenario)
+    run(double, tmp_path, scenario)
 
 
 def test_an_outage_stops_nobody_and_makes_nobody_active(tmp_path: Path) -> None:
