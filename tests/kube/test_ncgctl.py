@@ -297,8 +297,13 @@ def test_verify_looks_at_cluster_and_nodes(tmp_path: Path) -> None:
         it.get(f"{GROUP}/networkconnectivitygateways", "default")["spec"] = gateway(
             advertisedPrefixes=["10.244.0.0/16"]
         )["spec"]
+        it.get(f"{GROUP}/networkconnectivitygateways", "default")["status"] = {
+            "Status": "Healthy",
+            "CurrNode": "worker1",
+        }
         answer = await it.ncgctl("--verify", "-o", "json")
         told = json.loads(answer.stdout)
+        assert ("gateway", "Healthy on worker1") in {(check["name"], check["saw"]) for check in told["checks"]}
         assert [check for check in told["checks"] if check["verdict"] != "ok"] == []
         assert {("kernel", "worker2"), ("dataplane", "worker1"), ("psk", "Secret/kube-system/ike-key")} <= {
             (check["name"], check["where"]) for check in told["checks"]

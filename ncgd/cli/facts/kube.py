@@ -209,7 +209,8 @@ class Facts:
         readings.append(_reading("Secret", [each for each in secrets if each is not None]))
         loaded = load(readings, Loaded(), vault)
         learned = _learned(items["OverlayBGPPeer"])
-        return Wanted(intent=loaded.intent, keys=shapes(loaded.intent, vault), learned=learned), names
+        health = _health(items["NetworkConnectivityGateway"])
+        return Wanted(intent=loaded.intent, keys=shapes(loaded.intent, vault), learned=learned, health=health), names
 
     async def _secret(self, name: str) -> Json | None:
         found = await self._get(f"Secret {name}", f"/api/v1/namespaces/{self._namespace}/secrets/{name}")
@@ -228,6 +229,11 @@ def _key_name(item: Json) -> Any:
 def _learned(peers: list[Json]) -> tuple[px.Prefix, ...]:
     found = {each["prefix"] for item in peers for each in (item.get("status") or {}).get("received") or ()}
     return tuple(px.parse(text) for text in sorted(found))
+
+
+def _health(gateways: list[Json]) -> dict[str, str]:
+    told = {item["metadata"]["name"]: item.get("status") or {} for item in gateways}
+    return {name: f"{each['Status']} on {each.get('CurrNode')}" for name, each in told.items() if "Status" in each}
 
 
 def is_linux(node: Json) -> bool:

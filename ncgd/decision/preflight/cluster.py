@@ -6,6 +6,7 @@ from typing import Any
 from ncgd.decision.preflight.facts import ClusterFacts, Wanted
 from ncgd.decision.preflight.ranges import CLUSTER, SHOWN
 from ncgd.decision.preflight.verdict import Check, fail, ok, warn
+from ncgd.model.report import Health
 from ncgd.model.spec import Masquerade
 from ncgd.resources import crd
 from ncgd.resources.v1alpha1 import VERSION
@@ -28,6 +29,7 @@ def cluster_checks(cluster: ClusterFacts, wanted: Wanted) -> Iterator[Check]:
     yield _network(cluster, wanted.intent.gateway.masquerade)
     yield from _enabled(cluster)
     yield from _daemon(cluster)
+    yield from _health(wanted)
     if wanted.intent.tunnels:
         yield _keys(cluster)
     for what, why in cluster.unknown.items():
@@ -132,6 +134,17 @@ def _daemon(cluster: ClusterFacts) -> Iterator[Check]:
         yield fail("daemon-rights", CLUSTER, f"ncgd may not {_few(cluster.lacking)}", todo)
     else:
         yield ok("daemon-rights", CLUSTER, "ncgd may do what it needs")
+
+
+def _health(wanted: Wanted) -> Iterator[Check]:
+    """What ncgd says itself, once there are tunnels to speak of."""
+    for name, told in wanted.health.items() if wanted.intent.tunnels else ():
+        if told.startswith(Health.HEALTHY):
+            yield ok("gateway", name, told)
+        else:
+            yield warn(
+                "gateway", name, told, f"ncgctl status on that node, or kubectl describe ncg {name}: they say why"
+            )
 
 
 def _keys(cluster: ClusterFacts) -> Check:

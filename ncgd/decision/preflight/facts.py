@@ -119,6 +119,8 @@ class Wanted:
     """Secrets that tunnels name and that hold a psk, by ``namespace/name``."""
     learned: tuple[Prefix, ...] = ()
     """What the peers' status says that they sent."""
+    health: Mapping[str, str] = field(default_factory=dict)
+    """Gateway to what its status says: ``{"default": "Healthy on worker1"}``; absent while nobody has said anything."""
 
 
 def shape_of(key: bytes) -> KeyShape:

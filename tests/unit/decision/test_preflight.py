@@ -198,6 +198,12 @@ def test_clusters(changes: dict[str, Any], found: list[tuple[str, Verdict]]) -> 
     assert of_cluster(**changes) == found
 
 
+def test_what_the_gateway_says_of_itself_counts_once_there_are_tunnels() -> None:
+    for told, found in (("Healthy on worker1", []), ("Down on worker1", [("gateway", Verdict.WARN)])):
+        assert bad(cluster_checks(CLUSTER, wanted(health={"default": told}))) == found
+    assert bad(cluster_checks(CLUSTER, wanted(gateway(), health={"default": "Down on worker1"}))) == []
+
+
 def test_masquerade_in_ebpf_needs_cilium_s_agent_and_the_config_map() -> None:
     bpf = {"cilium-config enable-bpf-masquerade": "true"}
     agent = {**bpf, "cilium-config enable-ip-masq-agent": "true"}
