@@ -1,15 +1,9 @@
-"""``ncgctl`` and a cluster: installing, looking, removing, and all that can be in the way."""
+"""``ncgctl install``, ``uninstall`` and ``enable``: what they do, and all that can be in the way."""
 
 import asyncio
-import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,64 +11,12 @@ from ncgd.cli.main import main
 from ncgd.lab.api_objects import Json, Refused
 from ncgd.lab.api_server import Request
 from ncgd.resources import crd
-from tests.fakes.whole_cluster import Outcome, WholeCluster
+from tests.fakes.whole_cluster import Outcome
 from tests.kube.cluster import REAL, Place, real
 from tests.kube.control_plane import given
-from tests.unit.decision.test_preflight import NODE, newer
-from tests.unit.resources.manifests import changed, gateway, peer, secret, tunnel
-
-LABEL = "networking.gke.io/ncgd-gateway"
-GROUP = "networking.gke.io/v1alpha1"
-DAEMON_SET = "apps/v1/daemonsets"
-
-
-class Site:
-    """A cluster and somebody who types."""
-
-    def __init__(self, server: WholeCluster, folder: Path) -> None:
-        self.server = server
-        self._folder = folder
-
-    async def ncgctl(self, *arguments: str) -> Result:
-        environment = {"KUBECONFIG": str(self.server.kubeconfig(self._folder))}
-        return await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment)
-
-    async def install(self, *arguments: str) -> Result:
-        answer = await self.ncgctl("--install", *arguments)
-        assert answer.exit_code == 0, answer.output
-        return answer
-
-    def create(self, manifest: Json) -> Json:
-        kind, namespace = manifest["kind"], manifest["metadata"]["namespace"]
-        collection = f"{GROUP}/{crd.plural(kind)}" if kind in crd.DEFINED else f"/v1/{kind.lower()}s"
-        return self.server.store.create(collection, namespace, manifest)
-
-    def get(self, collection: str, name: str, namespace: str = "kube-system") -> Json:
-        return self.server.store.get(collection, namespace, name)
-
-    def keys(self) -> list[str]:
-        role = self.get("rbac.authorization.k8s.io/v1/roles", "ncgd-keys")
-        names: list[str] = role["rules"][0]["resourceNames"]
-        return names
-
-
-@asynccontextmanager
-async def site(folder: Path, nodes: int = 2, **settings: Any) -> AsyncIterator[Site]:
-    async with WholeCluster(**settings) as server:
-        for number in range(1, nodes + 1):
-            server.add_node(f"worker{number}")
-        yield Site(server, folder)
-
-
-def run(folder: Path, scenario: Callable[[Site], Awaitable[None]], **settings: Any) -> None:
-    async def everything() -> None:
-        async with site(folder, **settings) as it:
-            await scenario(it)
-
-    asyncio.run(everything())
-
-
-NODES = {"nodes/worker1", "nodes/worker2"}
+from tests.kube.keyboard import DAEMON_SET, GROUP, LABEL, NODES, Site, run
+from tests.unit.decision.test_preflight import newer
+from tests.unit.resources.manifests import changed, peer, secret, tunnel
 
 
 def test_install_makes_everything_and_says_what_comes_next(tmp_path: Path) -> None:
@@ -276,75 +218,6 @@ def test_nodes_that_cannot_be_cleaned_are_named_and_cleaned_the_next_time(tmp_pa
         assert (answer.exit_code, answer.stderr) == (0, "")
 
     run(tmp_path, scenario, nodes=1)
-
-
-def facts(name: str) -> str:
-    return msgspec.json.encode(replace(NODE, name=name)).decode()
-
-
-def test_verify_looks_at_cluster_and_nodes(tmp_path: Path) -> None:
-    async def scenario(it: Site) -> None:
-        asked: dict[str, list[str]] = {}
-
-        def kubelet(pod: Json) -> Outcome:
-            asked[pod["spec"]["nodeName"]] = pod["spec"]["containers"][0]["command"]
-            return Outcome(log=facts(pod["spec"]["nodeName"]))
-
-        it.server.pod = kubelet
-        await it.install("--gateway-node", "worker1")
-        for manifest in (secret(), tunnel(1), peer(1)):
-            it.create(manifest)
-        it.get(f"{GROUP}/networkconnectivitygateways", "default")["spec"] = gateway(
-            advertisedPrefixes=["10.244.0.0/16"]
-        )["spec"]
-        it.get(f"{GROUP}/networkconnectivitygateways", "default")["status"] = {
-            "Status": "Healthy",
-            "CurrNode": "worker1",
-        }
-        answer = await it.ncgctl("--verify", "-o", "json")
-        told = json.loads(answer.stdout)
-        assert ("gateway", "Healthy on worker1") in {(check["name"], check["saw"]) for check in told["checks"]}
-        assert [check for check in told["checks"] if check["verdict"] != "ok"] == []
-        assert {("kernel", "worker2"), ("dataplane", "worker1"), ("psk", "Secret/kube-system/ike-key")} <= {
-            (check["name"], check["where"]) for check in told["checks"]
-        }
-        assert asked["worker1"] == ["ncgctl", "node-facts", "worker1", "198.51.100.11"]
-        assert asked["worker2"] == ["ncgctl", "node-facts", "worker2"]
-        assert not it.server.listed("/v1/pods"), "its pods are gone"
-
-    run(tmp_path, scenario)
-
-
-def test_verify_changes_nothing_before_an_installation(tmp_path: Path) -> None:
-    async def scenario(it: Site) -> None:
-        it.server.pod = lambda _: Outcome(phase="Pending", waiting="ErrImagePull", message="not found")
-        answer = await it.ncgctl("verify")
-        assert answer.exit_code == 0, answer.output
-        assert "none of ncgd's kinds is known" in answer.stdout
-        assert "could not be looked at: ErrImagePull: not found" in answer.stdout
-        assert it.server.names() == NODES
-
-    run(tmp_path, scenario)
-
-
-def test_verify_names_what_is_wrong(tmp_path: Path) -> None:
-    async def scenario(it: Site) -> None:
-        await it.install()
-        key = secret(key=base64.b64encode(b"correct horse battery staple"))
-        for manifest in (key, tunnel(1), changed(peer(1), "spec.vpnTunnel", "tunnel-9")):
-            it.create(manifest)
-        it.server.has_cluster_objects = True
-        cluster = {"metadata": {"name": "one", "namespace": "cluster-one"}}
-        it.server.store.create("baremetal.cluster.gke.io/v1/clusters", "cluster-one", cluster)
-        it.server.denied = {"create pods", "list secrets/ike-key", "watch overlaybgppeers"}
-        it.server.rollout = lambda nodes: {"desiredNumberScheduled": nodes}
-        answer = await it.ncgctl("verify", "-o", "json", "--no-nodes")
-        assert answer.exit_code == 1
-        bad = {check["name"] for check in json.loads(answer.stdout)["checks"] if check["verdict"] != "ok"}
-        assert bad >= {"rights", "key-rights", "daemon-rights", "enabled", "resources", "psk", "gateway-nodes"}
-        assert "horse" not in answer.output
-
-    run(tmp_path, scenario)
 
 
 def test_enable_sets_ncg_s_annotation_where_there_are_such_clusters(tmp_path: Path) -> None:
