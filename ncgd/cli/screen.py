@@ -118,7 +118,8 @@ def _leaks(leak: dict[str, Any]) -> str:
     text = f"{guarded} by a tunnel or not at all; {leak['dropped']} packets dropped"
     if leak["remembered"]:
         waits = ", ".join(leak["waitsFor"])
-        text += f"; {leak['remembered']} of them remembered from before the start, until {waits} sent all it has"
+        until = f" the start, until {waits} sent all it has" if waits else ""
+        text += f"; {leak['remembered']} of them remembered from before{until}"
     return text
 
 

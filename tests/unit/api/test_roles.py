@@ -48,7 +48,8 @@ def test_a_standby_says_who_is_the_gateway_and_that_nothing_is_wrong(tmp_path: P
             "message": "node-2 (10.0.0.2) holds Lease ncgd-default",
         }
         assert "node-2 (10.0.0.2) holds Lease" in ncgctl(socket, "explain", "tunnel-1").output
-        assert "NotActive" in ncgctl(socket, "status").output
+        assert "NotActive" in screen.output
+        assert "1 of them remembered from before\n" in screen.output
 
 
 def test_a_gateway_without_its_lease_says_what_it_does_not_do(tmp_path: Path) -> None:
