@@ -1,13 +1,11 @@
-"""Single edits of links, addresses and neighbours: the one place that uses pyroute2, which knows how to encode them."""
+"""Single edits of links, addresses and neighbours: by pyroute2, which knows how to encode them."""
 
 import errno
 import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 
-from pyroute2.iproute.linux import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from ncgd.drivers.kernel.netlink_library import AsyncIPRoute, NetlinkError
 from ncgd.errors import Rejected, Unavailable
 
 
