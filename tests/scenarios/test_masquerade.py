@@ -14,6 +14,7 @@ from ncgd.model.masquerade_event import AgentConfigRead, AgentRulesRead, NatChai
 from ncgd.model.spec import LeakProtection, Masquerade, Policy
 from tests.scenarios.resources import peer
 from tests.scenarios.site import PODS, VPC, Site, attributes, ha_vpn, healthy_site
+from tests.scenarios.test_nodes import follows, hears, node
 
 OTHER = px.parse("10.200.0.0/16")
 EVERYTHING = px.parse("0.0.0.0/0")
@@ -247,3 +248,19 @@ def test_a_gateway_stands_for_itself_with_an_address_that_is_advertised() -> Non
     site.settle()
     assert site.exempt == {*EXEMPT, HostSource(IPv4Address("10.10.0.1"))}
     assert site.report().drift == 0
+
+
+def test_a_node_exempts_what_it_sends_to_the_gateway_and_never_stands_for_itself() -> None:
+    site = node()
+    assert VPC in site.exempt
+    assert not [row for row in site.exempt if isinstance(row, HostSource)]
+    site.tell(cni(rule(Verdict.TRANSLATE)))
+    assert site.report().masquerade.rules == ("nftables inet cni post: translate!",)
+    before = len(site.plans)
+    hears(site, follows("gw-b", 2))
+    site.after(1)
+    moved = [step for plan in site.plans[before:] for step in plan.steps if getattr(step, "table", "") == "masquerade"]
+    assert not moved, "the gateway moves, the exemption does not"
+    hears(site, follows("", 3))
+    site.after(1)
+    assert VPC in site.exempt
