@@ -1,9 +1,11 @@
 """The entry point of ``ncgd``."""
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
+from contextlib import suppress
 
 from ncgd import __version__
 from ncgd.daemon import cleaning, log, settings, wiring
@@ -71,12 +73,15 @@ async def _until_signalled(given: Settings) -> None:
 
 
 async def _end_when_hung() -> None:
-    """The kernel ends us by SIGALRM, which nobody catches, unless the loop goes round; we are started anew.
+    """We are ended unless the loop goes round, and started anew by whoever keeps us running.
 
-    Python waits for ever for a thread that found no memory to start with.
+    By a thread, which says where we hang; and by the kernel's SIGALRM, which takes no memory, but does nothing to
+    process 1 of a container (pid_namespaces(7)). Python waits for ever for a thread that found no memory to start with.
     """
     while True:
         signal.alarm(HANG_SECONDS)
+        with suppress(RuntimeError):
+            faulthandler.dump_traceback_later(HANG_SECONDS - 1, exit=True)
         await asyncio.sleep(1)
 
 
