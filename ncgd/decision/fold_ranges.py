@@ -14,13 +14,19 @@ def fold_ranges(world: World, event: ClusterRangesRead) -> World:
     """The World after a reading of the cluster's ranges."""
     if event.ranges is None:
         return replace(world, own=replace(world.own, is_awaited=True))
-    own = with_ranges(world.own, event.ranges, event.bare_nodes, _in_use(world), world.now)
+    known = _is_known(world)
+    own = with_ranges(world.own, event.ranges, event.bare_nodes, _in_use(world), world.now, is_known=known)
     return replace(world, own=own)
 
 
 def pass_time(world: World) -> World:
     """The World as time passes."""
-    return replace(world, own=with_time(world.own, _in_use(world), world.now))
+    return replace(world, own=with_time(world.own, _in_use(world), world.now, is_known=_is_known(world)))
+
+
+def _is_known(world: World) -> bool:
+    """Whether it has been read what an earlier ncgd has left in use."""
+    return world.routes.is_read and world.protection.disk.is_read
 
 
 def _in_use(world: World) -> Iterator[Prefix]:

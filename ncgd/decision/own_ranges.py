@@ -41,6 +41,8 @@ class OwnRanges:
     """Nodes without a range of their own."""
     overlaps: Mapping[Prefix, Prefix] = field(default_factory=dict)
     """Ranges that came after a learned prefix that they overlap, and that prefix."""
+    is_judged: bool = True
+    """False: they were read before it was known what is in use here, so overlaps may be missing."""
     checked: float = 0.0
     """When that was looked at last (the loop's clock)."""
     former: tuple[Former, ...] = ()
@@ -66,8 +68,13 @@ def with_ranges(
     bare_nodes: tuple[str, ...],
     learned: Iterable[Prefix],
     now: float,
+    *,
+    is_known: bool = True,
 ) -> OwnRanges:
-    """The ranges after a reading. ``learned``: prefixes in use, or protected since an earlier run."""
+    """The ranges after a reading. ``learned``: prefixes in use, or protected since an earlier run.
+
+    ``is_known``: after a start, what is in use has been read.
+    """
     if not any(each.kind == RangeKind.POD for each in ranges) and not bare_nodes:
         # A cluster does not lose its last Node, since we run on one: the list is not to be believed.
         ranges += tuple(each for each in before.all if each.kind == RangeKind.POD)
@@ -75,12 +82,15 @@ def with_ranges(
     ranges = tuple(sorted(ranges))
     known = {each.prefix for each in before.ours}
     overlaps = _overlaps({each.prefix for each in ranges} - known, learned)
-    after = replace(before, is_awaited=False, all=ranges, bare_nodes=bare_nodes, checked=now)
+    after = replace(before, is_awaited=False, all=ranges, bare_nodes=bare_nodes, is_judged=is_known, checked=now)
     return _judged(after, overlaps, now)
 
 
-def with_time(before: OwnRanges, learned: Iterable[Prefix], now: float) -> OwnRanges:
+def with_time(before: OwnRanges, learned: Iterable[Prefix], now: float, *, is_known: bool = True) -> OwnRanges:
     """The ranges as time passes: what lingers goes, what was overlapped may be free."""
+    if is_known and not before.is_judged:
+        unjudged = replace(before, ours=(), is_judged=True, checked=now)
+        return _judged(unjudged, _overlaps((each.prefix for each in before.all), learned), now)
     if all(due > now for due in before.due):
         return before
     after = replace(before, former=tuple(former for former in before.former if former.until > now))

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from ncgd.decision.export import MANY_TOLD, MOST_TOLD
+from ncgd.decision.fold import fold
 from ncgd.decision.own_ranges import LINGER_SECONDS, RECHECK_SECONDS
+from ncgd.decision.world import World
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.cluster_range import ClusterRange, RangeKind
@@ -168,6 +170,21 @@ def test_who_was_first_is_known_after_a_restart_and_while_sessions_are_down() ->
     site.settle()
     assert VPC in site.routes
     assert told(site) == ["10.244.0.0/24"]
+
+
+def test_who_was_first_is_known_though_the_nodes_are_read_before_the_kernel() -> None:
+    site = cluster(pods(one="10.244.0.0/24"))
+    reading(site, pods(one="10.244.0.0/24", two="10.128.3.0/24"))
+    routes, disk = dict(site.routes), set(site.disk)
+    site.routes.clear()
+    site.disk.clear()
+    world = World(started=site.now, now=site.now, node="node-1")
+    site.world = fold(world, pods(one="10.244.0.0/24", two="10.128.3.0/24"), site.now)
+    assert [each.prefix for each in site.world.own.ours] == [px.parse("10.128.3.0/24"), px.parse("10.244.0.0/24")]
+    site.tell(ev.RoutesRead(routes=routes, backstops=frozenset()), ev.PrefixesRemembered(prefixes=frozenset(disk)))
+    site.tell(ev.Ticked())
+    assert site.world.own.overlaps == {px.parse("10.128.3.0/24"): VPC}
+    assert site.world.own.former == (), "it was told to nobody"
 
 
 def test_a_range_is_ours_once_nobody_else_claims_it() -> None:
