@@ -3,6 +3,8 @@
 from dataclasses import replace
 from ipaddress import ip_address
 
+from ncgd.api.views import status
+from ncgd.cli.screen import render
 from ncgd.decision.crossing import VXLAN_LINK, vxlan_mac
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
 from ncgd.model import event as ev
@@ -14,7 +16,7 @@ from ncgd.model.reason import RoleReason
 from ncgd.model.report import Health
 from ncgd.model.role import Part, Role
 from ncgd.model.route_slice import RouteSlice
-from ncgd.model.spec import Gateway, Intent, NodeTransport
+from ncgd.model.spec import Gateway, Intent, LeakProtection, NodeTransport
 from ncgd.plan.plan import RouteStep
 from tests.scenarios.site import ON_LINK, VPC, Site, attributes, ha_vpn
 
@@ -79,6 +81,15 @@ def test_prefixes_go_to_the_gateway_over_the_link_that_is_shared() -> None:
         1,
     )
     assert (report.health, report.problems) == (Health.STANDBY, ())
+
+
+def test_the_screen_says_how_and_where_to() -> None:
+    lines = render(status(node().report())).splitlines()
+    (first,) = [number for number, line in enumerate(lines) if line.startswith("Crossing")]
+    text = " ".join(line.strip() for line in lines[first : first + 2])
+    told = "192.168.100.11 (node gw-a, the active gateway) is on the link of eth0; 1 prefix from it"
+    assert text.startswith(f"Crossing  Direct: {told}")
+    assert not [line for line in render(status(candidate_that_is_active().report())).splitlines() if "Crossing" in line]
 
 
 def test_one_next_hop_is_replaced_when_the_gateway_moves() -> None:
@@ -229,6 +240,14 @@ def test_a_reboot_guards_what_is_remembered_before_anything_is_read() -> None:
     assert site.protects(VPC) == (True, True)
 
 
+def test_without_leak_protection_prefixes_are_sent_and_nothing_is_guarded() -> None:
+    site = node()
+    site.tell(ev.IntentRead(intent=Intent(gateway=Gateway(leak_protection=LeakProtection.OFF))))
+    site.settle()
+    assert site.carries(VPC) == {"eth0"}
+    assert site.protects(VPC) == (False, False)
+
+
 def test_what_is_the_node_s_own_is_refused_with_its_reason() -> None:
     site = node()
     bridge = Interface(index=8, name="cni0", kind="bridge", mtu=1500, is_up=True, addresses=("10.244.1.1/24",))
@@ -286,6 +305,13 @@ def active(epoch: int, *, may_initiate: bool = True) -> Role:
 def test_a_standby_sends_to_the_active_one_as_every_node_does() -> None:
     site = candidate()
     assert (site.carries(VPC), site.sas) == ({"eth0"}, {})
+
+
+def candidate_that_is_active() -> Site:
+    site = candidate()
+    hears(site, active(2))
+    site.settle()
+    return site
 
 
 def test_a_standby_that_becomes_active_leaves_no_gap_and_lets_go_only_what_its_peers_do_not_send() -> None:
