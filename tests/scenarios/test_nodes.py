@@ -390,21 +390,6 @@ def test_a_restarted_gateway_takes_nothing_back_before_its_peers_have_spoken() -
     assert neighbors.keys() == site.neighbors.keys()
 
 
-def test_one_changed_prefix_of_five_thousand_rewrites_one_slice() -> None:
-    site = candidate()
-    hears(site, active(2))
-    many = [px.make(4, (10 << 24) + (140 << 16) + (number << 4), 28) for number in range(5000)]
-    site.peer_sends("peer-1", *many[:4990])
-    site.settle()
-    site.after(1.0)
-    assert len(site.slices) == 20
-    begun = len(site.plans)
-    site.peer_sends("peer-1", many[4995])
-    site.settle()
-    (keys,) = [keys for table, keys in touched(site, begun) if table == "slices"]
-    assert len(keys) == 1
-
-
 def test_a_gateway_without_a_route_to_another_node_s_pods_says_so() -> None:
     site = candidate()
     hears(site, active(2))
