@@ -9,7 +9,6 @@ from ncgd.decision.crossing import VXLAN_LINK, vxlan_mac
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
-from ncgd.model.cluster_range import ClusterRange, RangeKind
 from ncgd.model.fib import Adjacency, Interface, Way
 from ncgd.model.prefix import Prefix
 from ncgd.model.reason import RoleReason
@@ -18,7 +17,7 @@ from ncgd.model.role import Part, Role
 from ncgd.model.route_slice import RouteSlice
 from ncgd.model.spec import Gateway, Intent, LeakProtection, NodeTransport
 from ncgd.plan.plan import RouteStep
-from tests.scenarios.site import ON_LINK, VPC, Site, attributes, ha_vpn
+from tests.scenarios.site import ON_LINK, VPC, Site
 
 OTHER = px.parse("10.130.0.0/16")
 A, B = ip_address("192.168.100.11"), ip_address("192.168.100.12")
@@ -89,7 +88,6 @@ def test_the_screen_says_how_and_where_to() -> None:
     text = " ".join(line.strip() for line in lines[first : first + 2])
     told = "192.168.100.11 (node gw-a, the active gateway) is on the link of eth0; 1 prefix from it"
     assert text.startswith(f"Crossing  Direct: {told}")
-    assert not [line for line in render(status(candidate_that_is_active().report())).splitlines() if "Crossing" in line]
 
 
 def test_one_next_hop_is_replaced_when_the_gateway_moves() -> None:
@@ -273,132 +271,3 @@ def test_prefixes_of_the_other_ip_version_are_held_back() -> None:
     assert site.protects(v6) == (True, True)
     assert site.carries(VPC) == {"eth0"}
     assert [problem.reason for problem in site.report().problems] == ["NoWayForIPVersion"]
-
-
-def candidate() -> Site:
-    """A standby with tunnels of its own in its resources, behind gateway ``gw-a``."""
-    site = Site(ha_vpn(), role=UNDECIDED)
-    for peer in site.intent.peers:
-        site.sent[peer] = {VPC: attributes()}
-    site.ways = {A: ON_LINK, B: ON_LINK}
-    site.slices = published(VPC, OTHER)
-    site.charon_answers()
-    site.speaker_answers()
-    hears(site, follows("gw-a", 1, Part.STANDBY))
-    site.reads_slices()
-    site.after(DRAINED_AFTER_SECONDS)
-    return site
-
-
-def active(epoch: int, *, may_initiate: bool = True) -> Role:
-    return Role(
-        part=Part.ACTIVE,
-        holder="node-1",
-        holder_address=ip_address("192.168.100.2"),
-        epoch=epoch,
-        may_initiate=may_initiate,
-        reason=RoleReason.HOLDS,
-        message="holds the Lease" if may_initiate else "the Lease has run out",
-    )
-
-
-def test_a_standby_sends_to_the_active_one_as_every_node_does() -> None:
-    site = candidate()
-    assert (site.carries(VPC), site.sas) == ({"eth0"}, {})
-
-
-def candidate_that_is_active() -> Site:
-    site = candidate()
-    hears(site, active(2))
-    site.settle()
-    return site
-
-
-def test_a_standby_that_becomes_active_leaves_no_gap_and_lets_go_only_what_its_peers_do_not_send() -> None:
-    site = candidate()
-    hears(site, active(2))
-    for _ in range(30):
-        plan = site.one_pass()
-        assert site.protects(VPC) == (True, True)
-        if site.world.synced != set(site.intent.peers):
-            assert site.protects(OTHER) == (True, True)
-            assert OTHER in {prefix for row in site.slices.values() for prefix in row.prefixes}
-        if not plan.steps:
-            break
-    assert site.carries(VPC) == {"ncg-tunnel-1", "ncg-tunnel-2"}
-    assert VXLAN_LINK in site.interfaces, "nodes that share no link with us send through it"
-    assert not any(isinstance(row, str) and ("via" in row or row == VXLAN_LINK) for row in site.guard)
-    site.after(1.0)
-    assert site.protects(OTHER) == (False, False)
-    (row,) = site.slices.values()
-    assert (row.node, row.epoch, row.prefixes) == ("node-1", 2, {VPC})
-    assert site.report().published == 1
-
-
-def test_an_active_one_that_stands_down_turns_its_routes_to_the_next() -> None:
-    site = candidate()
-    hears(site, active(2))
-    site.settle()
-    site.after(1.0)
-    site.slices = {name: replace(row, node="gw-a", epoch=3) for name, row in site.slices.items()}
-    hears(site, follows("gw-a", 3, Part.STANDBY))
-    for _ in range(30):
-        site.one_pass()
-        assert VPC in site.routes
-        assert site.protects(VPC) == (True, True)
-    site.after(1.0)
-    assert site.carries(VPC) == {"eth0"}
-    assert f"via {A}" in site.guard
-    assert not site.sas
-    assert {row.node for row in site.slices.values()} == {"gw-a"}, "another's term"
-
-
-def test_a_lease_that_has_run_out_publishes_nothing_new() -> None:
-    site = candidate()
-    hears(site, active(2))
-    site.settle()
-    hears(site, active(2, may_initiate=False))
-    before = dict(site.slices)
-    site.peer_sends("peer-1", px.parse("10.131.0.0/16"))
-    site.settle()
-    assert site.slices == before
-    assert site.plans[-1].held["slices"] == "the Lease has run out"
-    hears(site, active(2))
-    site.settle()
-    assert len({prefix for row in site.slices.values() for prefix in row.prefixes}) > 1
-
-
-def test_a_restarted_gateway_takes_nothing_back_before_its_peers_have_spoken() -> None:
-    site = candidate()
-    hears(site, active(2))
-    site.settle()
-    site.peer_sends("peer-1", OTHER)
-    site.after(1.0)
-    both = {prefix for row in site.slices.values() for prefix in row.prefixes}
-    assert both == {VPC, OTHER}
-    begun = len(site.plans)
-    site.role = UNDECIDED
-    site.disk.clear()
-    neighbors, site.neighbors = site.neighbors, {}
-    site.start(site.intent)
-    hears(site, active(2))
-    site.reads_slices()
-    site.charon_answers()
-    site.speaker_answers()
-    site.settle()
-    assert not [keys for table, keys in touched(site, begun) if table == "slices"]
-    assert neighbors.keys() == site.neighbors.keys()
-
-
-def test_a_gateway_without_a_route_to_another_node_s_pods_says_so() -> None:
-    site = candidate()
-    hears(site, active(2))
-    pods = {name: px.parse(f"10.244.{number}.0/24") for number, name in enumerate(("node-1", "node-2", "node-3"))}
-    ranges = tuple(ClusterRange(prefix=each, kind=RangeKind.POD, owner=f"node {name}") for name, each in pods.items())
-    site.ways |= {ip_address("10.244.1.1"): ON_LINK, ip_address("10.244.2.1"): ROUTED}
-    site.tell(ev.ClusterRangesRead(ranges=ranges))
-    site.settle()
-    (problem,) = [each for each in site.report().problems if each.reason == "NoRouteToPods"]
-    assert "10.244.2.0/24 (node node-3)" in problem.message
-    assert "10.244.0.0/24" not in problem.message
-    assert "10.244.1.0/24" not in problem.message
