@@ -1,4 +1,4 @@
-"""A candidate that becomes the gateway and stops being it: what it publishes, and that nothing is unprotected between."""
+"""A candidate that becomes the gateway and stops being it: what it publishes; nothing is unprotected in between."""
 
 from dataclasses import replace
 from ipaddress import ip_address
