@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ncgd.model import prefix as px
 from ncgd.model.prefix import Prefix
-from ncgd.resources.agent_config import DEFAULTS, parse
+from ncgd.resources.agent_config import DEFAULTS, check_count, read
 from ncgd.resources.agent_edit import has_list, with_entries, without_list
 
 _PRIVATE = tuple(map(px.parse, (*DEFAULTS, "100.64.0.0/10", "fc00::/7")))
@@ -28,11 +28,13 @@ class Share:
 
 def shared(text: str, ours: Collection[str], prefixes: Collection[Prefix]) -> Share:
     """The configuration ``text`` with these prefixes; ``ours`` are the entries made earlier. Raises ConfigInvalid."""
-    config = parse(text)
+    config = read(text)
     is_list_ours = not has_list(text) or set(DEFAULTS) <= set(ours)
     base = DEFAULTS if is_list_ours else ()
     users = [] if not has_list(text) else [entry for entry in config.non_masquerade if entry not in ours]
     covering = [px.parse(entry) for entry in (*users, *base)]
+    if prefixes:  # ours make way for what the user adds, and can be taken out of whatever there is
+        check_count(len(covering), config)
     takes_v6 = any(px.version(each) == 6 for each in covering)  # an agent without --enable-ipv6 refuses them all
     wanted = [
         prefix

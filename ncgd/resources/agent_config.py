@@ -42,6 +42,19 @@ class AgentConfig:
 
 def parse(text: str) -> AgentConfig:
     """YAML or JSON. What is absent has its default. Raises ConfigInvalid where the agent would refuse it."""
+    config = read(text)
+    check_count(len(config.non_masquerade), config)
+    return config
+
+
+def check_count(count: int, config: AgentConfig) -> None:
+    """Raises ConfigInvalid where a list of so many entries is too long."""
+    if count > config.cidr_limit:
+        raise ConfigInvalid(f"{LIST} has {count} entries, and cidrLimit is {config.cidr_limit}")
+
+
+def read(text: str) -> AgentConfig:
+    """The same, however long its list is."""
     try:
         given = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -54,11 +67,7 @@ def parse(text: str) -> AgentConfig:
     for field, (name, kind) in _FIELDS.items():
         if field in given:
             values[name] = kind(field, given[field])
-    config = AgentConfig(**values)
-    if len(config.non_masquerade) > config.cidr_limit:
-        count = len(config.non_masquerade)
-        raise ConfigInvalid(f"{LIST} has {count} entries, and cidrLimit is {config.cidr_limit}")
-    return config
+    return AgentConfig(**values)
 
 
 def _cidrs(field: str, value: Any) -> tuple[str, ...]:

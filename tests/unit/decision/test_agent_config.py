@@ -103,6 +103,20 @@ def test_public_prefixes_are_never_joined_and_some_are_left_out() -> None:
     assert (full.ours, full.left_out, full.text) == ((), 10, "nonMasqueradeCIDRs: [10.0.0.0/8]\ncidrLimit: 1\n")
 
 
+def test_a_user_who_adds_to_a_full_list_has_the_room_that_ours_took() -> None:
+    learned = {px.parse(f"203.0.{number}.0/24") for number in range(0, 20, 2)}
+    full = shared("cidrLimit: 4\nnonMasqueradeCIDRs:\n- 10.0.0.0/8\n", (), learned)
+    more = full.text + "- 172.16.0.0/12\n"
+    share = shared(more, full.ours, learned)
+    assert (len(parse(share.text).non_masquerade), len(share.ours), share.left_out) == (4, 2, 8)
+    assert parse(shared(more, full.ours, set()).text).non_masquerade == ("10.0.0.0/8", "172.16.0.0/12")
+    many = more + "".join(f"- 192.168.{number}.0/24\n" for number in range(3))
+    with pytest.raises(ConfigInvalid, match="5 entries"):
+        shared(many, full.ours, learned)
+    assert len(parse(shared(many.replace("Limit: 4", "Limit: 5"), full.ours, set()).text).non_masquerade) == 5
+    assert "203.0." not in shared(many, full.ours, set()).text, "ours can be taken out of a list that is too long"
+
+
 @given(st.sets(st.tuples(st.integers(0, 2**24 - 1), st.integers(12, 32)), max_size=200), st.integers(0, 64))
 def test_what_fits_holds_all_that_is_private_as_long_as_there_is_room(rows: set[tuple[int, int]], room: int) -> None:
     prefixes = {px.make(4, (10 << 24) + address, length) for address, length in rows}
