@@ -7,22 +7,22 @@ import click
 
 from ncgd import __version__
 from ncgd.cli.ending import told
-from ncgd.cli.kubeconfig import cluster_options, connected
+from ncgd.cli.kubeconfig import connected, kubeconfig_option
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
 
 _NEXT = """
 ncgd {version} is installed. Next:
 
-  printf %s "$KEY" | kubectl create secret generic ike-key -n {namespace} --from-file=psk=/dev/stdin
+  printf %s "$KEY" | kubectl create secret generic ike-key -n kube-system --from-file=psk=/dev/stdin
   kubectl apply -f TUNNELS.yaml -f PEERS.yaml
-  kubectl get overlayvpntunnels,overlaybgppeers,networkconnectivitygateways -n {namespace}
+  kubectl get overlayvpntunnels,overlaybgppeers,networkconnectivitygateways -n kube-system
   ncgctl verify
 
 ncgd may read the Secrets that tunnels named when it was installed, and ike-key; for others, ncgctl install again."""
 
 
 @click.command(short_help="Install ncgd in a cluster, or upgrade it.")
-@cluster_options
+@kubeconfig_option
 @click.option("--image", metavar="IMAGE", help="Image of the pods [default: the manifest's].")
 @click.option(
     "--gateway-node",
@@ -38,7 +38,6 @@ ncgd may read the Secrets that tunnels named when it was installed, and ike-key;
 def install(
     *,
     kubeconfig: Path | None,
-    namespace: str,
     image: str | None,
     nodes: tuple[str, ...],
     seconds: float,
@@ -54,7 +53,7 @@ def install(
         from ncgd.cli.installation import Installation  # noqa: PLC0415 - an appliance does without these packages
 
         async def run() -> list[str]:
-            installation = Installation(cluster, namespace, click.echo)
+            installation = Installation(cluster, click.echo)
             try:
                 await installation.install(image, nodes, seconds, may_downgrade=downgrade)
                 return await installation.candidates()
@@ -62,6 +61,6 @@ def install(
                 await cluster.close()
 
         candidates = asyncio.run(run())
-    click.echo(_NEXT.format(version=__version__, namespace=namespace))
+    click.echo(_NEXT.format(version=__version__))
     if not candidates:
         click.echo(f"\nNo node may hold the gateway yet: kubectl label node NODE {GATEWAY_LABEL}= (two, for failover)")

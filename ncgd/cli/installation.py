@@ -9,6 +9,7 @@ from ncgd.cli.patience import Say, if_there, patiently, until
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
 from ncgd.errors import UserError
 from ncgd.resources import crd
+from ncgd.resources.v1 import DEFAULT_NAMESPACE
 from ncgd.resources.v1alpha1 import API_VERSION, GROUP
 from ncgd.sources.kubernetes.client import Cluster
 
@@ -23,11 +24,10 @@ _GATEWAY = {"apiVersion": API_VERSION, "kind": "NetworkConnectivityGateway"}
 
 
 class Installation:
-    """One cluster and namespace."""
+    """Of one cluster, in NCG's own namespace."""
 
-    def __init__(self, cluster: Cluster, namespace: str, say: Say) -> None:
+    def __init__(self, cluster: Cluster, say: Say) -> None:
         self._cluster = cluster
-        self._namespace = namespace
         self._say = say
 
     async def install(self, image: str | None, nodes: Sequence[str], seconds: float, *, may_downgrade: bool) -> None:
@@ -38,7 +38,7 @@ class Installation:
         """
         version = await patiently(lambda: self._cluster.get("/version"))
         minor = int("".join(filter(str.isdigit, str(version["minor"]))))
-        items = manifests(self._namespace, minor)
+        items = manifests(minor)
         if not may_downgrade:
             await self._refuse_newer()
         for name in nodes:
@@ -95,7 +95,7 @@ class Installation:
         """With the Secrets that tunnels name now, and those that somebody has added to the Role."""
         there = await if_there(lambda: self._cluster.get(path_of(role))) or {}
         names = {name for rule in there.get("rules") or () for name in rule.get("resourceNames") or ()}
-        path = f"/apis/{API_VERSION}/namespaces/{self._namespace}/{crd.plural('OverlayVPNTunnel')}"
+        path = f"/apis/{API_VERSION}/namespaces/{DEFAULT_NAMESPACE}/{crd.plural('OverlayVPNTunnel')}"
         for item in (await patiently(lambda: self._cluster.get(path)))["items"]:
             key = (item.get("spec") or {}).get("ikeKey")
             if isinstance(key, dict) and isinstance(key.get("name"), str):
@@ -130,14 +130,14 @@ class Installation:
 
     async def _why_not(self) -> str:
         """What the first container that cannot start waits for."""
-        path = f"/api/v1/namespaces/{self._namespace}/pods"
+        path = f"/api/v1/namespaces/{DEFAULT_NAMESPACE}/pods"
         listed = await patiently(lambda: self._cluster.get(path, labelSelector=LABEL))
         for pod in listed["items"]:
             for each in (pod.get("status") or {}).get("containerStatuses") or ():
                 waiting = (each.get("state") or {}).get("waiting") or {}
                 where = f"{each['name']} on {pod['spec'].get('nodeName', '?')}"
                 if waiting.get("reason") == CRASHES:
-                    logs = f"kubectl logs -n {self._namespace} {pod['metadata']['name']} -c {each['name']} --previous"
+                    logs = f"kubectl logs -n {DEFAULT_NAMESPACE} {pod['metadata']['name']} -c {each['name']} --previous"
                     return f"; {where} ends as soon as it starts: {logs}"
                 if waiting.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
                     return f"; {where}: {waiting['reason']} {waiting.get('message', '')}".rstrip()
@@ -145,9 +145,9 @@ class Installation:
 
     async def _create_gateway(self) -> None:
         """``default``, unless there is one: what its user has written is never touched."""
-        path = f"/apis/{API_VERSION}/namespaces/{self._namespace}/{crd.plural('NetworkConnectivityGateway')}"
+        path = f"/apis/{API_VERSION}/namespaces/{DEFAULT_NAMESPACE}/{crd.plural('NetworkConnectivityGateway')}"
         if (await patiently(lambda: self._cluster.get(path)))["items"]:
             return
-        body = {**_GATEWAY, "metadata": {"name": "default", "namespace": self._namespace}, "spec": {}}
+        body = {**_GATEWAY, "metadata": {"name": "default", "namespace": DEFAULT_NAMESPACE}, "spec": {}}
         await patiently(lambda: self._cluster.create(path, body))
         self._say("NetworkConnectivityGateway default is created")

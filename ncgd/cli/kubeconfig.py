@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ncgd.errors import UserError
-from ncgd.resources.v1 import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
     from ncgd.sources.kubernetes.client import Cluster
@@ -23,13 +22,6 @@ def kubeconfig_option(command: F) -> F:
     path = click.Path(path_type=Path, dir_okay=False)
     text = "API server and credentials (or KUBECONFIG; else ~/.kube/config)."
     return click.option("--kubeconfig", type=path, metavar="FILE", help=text)(command)
-
-
-def cluster_options(command: F) -> F:
-    """``--kubeconfig`` and ``--namespace``."""
-    text = "Where ncgd and its resources are."
-    option = click.option("-n", "--namespace", metavar="NAME", default=DEFAULT_NAMESPACE, show_default=True, help=text)
-    return kubeconfig_option(option(command))
 
 
 def find(given: Path | None) -> Path | None:

@@ -13,26 +13,23 @@ FOLDER = Path(__file__).parents[1] / "config"
 CEL_MINOR = 25
 """CEL rules in definitions are on by default from Kubernetes 1.25 (KEP-2876)."""
 DAEMON_SET, KEYS = "DaemonSet", "ncgd-keys"
-NAMESPACE = "kube-system"
-"""That of the manifests as they are written."""
 
 _APIS = {
     "ClusterRole": "apis/rbac.authorization.k8s.io/v1",
     "ClusterRoleBinding": "apis/rbac.authorization.k8s.io/v1",
     "CustomResourceDefinition": "apis/apiextensions.k8s.io/v1",
-    "PriorityClass": "apis/scheduling.k8s.io/v1",
 }
 """Kinds without a namespace, and where they are."""
 
 
-def manifests(namespace: str, minor: int) -> list[Json]:
-    """Everything of the kustomization, in its order, for a namespace and a Kubernetes of 1.``minor``."""
+def manifests(minor: int) -> list[Json]:
+    """Everything of the kustomization, in its order, for a Kubernetes of 1.``minor``."""
     listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
     found: list[Json] = []
     for name in listed:
         path = FOLDER / (name.replace("crd/", "crd-cel/", 1) if minor >= CEL_MINOR else name)
         found.extend(item for item in yaml.safe_load_all(path.read_text()) if item)
-    return [_moved(item, namespace) for item in found]
+    return found
 
 
 def with_image(daemon_set: Json, image: str | None) -> Json:
@@ -69,18 +66,9 @@ def path_of(item: Json) -> str:
 
 def collection_of(item: Json) -> str:
     """Where an API server has all objects of its kind (and namespace)."""
-    plural = f"{item['kind'].lower()}s".replace("classs", "classes")
+    plural = f"{item['kind'].lower()}s"
     if item["kind"] in _APIS:
         return f"/{_APIS[item['kind']]}/{plural}"
     version = item["apiVersion"]
     root = f"apis/{version}" if "/" in version else f"api/{version}"
     return f"/{root}/namespaces/{item['metadata']['namespace']}/{plural}"
-
-
-def _moved(item: Json, namespace: str) -> Json:
-    if "namespace" in item["metadata"]:
-        item["metadata"]["namespace"] = namespace
-    for subject in item.get("subjects") or ():
-        if subject.get("namespace") == NAMESPACE:
-            subject["namespace"] = namespace
-    return item

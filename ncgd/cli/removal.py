@@ -12,6 +12,7 @@ from ncgd.election.lease import lease_name
 from ncgd.errors import Rejected
 from ncgd.resources import crd, route_slice
 from ncgd.resources.agent_config import CONFIG_MAP, ConfigInvalid
+from ncgd.resources.v1 import DEFAULT_NAMESPACE
 from ncgd.resources.v1alpha1 import API_VERSION, KINDS
 from ncgd.sources.kubernetes.agent_config_map import released
 from ncgd.sources.kubernetes.client import Cluster
@@ -25,20 +26,20 @@ GONE_SECONDS = 60.0
 
 
 class Removal:
-    """One cluster and namespace."""
+    """Of one cluster, out of NCG's own namespace."""
 
-    def __init__(self, cluster: Cluster, namespace: str, say: Say) -> None:
+    def __init__(self, cluster: Cluster, say: Say) -> None:
         self._cluster = cluster
-        self._namespace = namespace
         self._say = say
-        self._items = manifests(namespace, 0)
+        self._items = manifests(0)
 
     async def what_goes(self) -> dict[str, list[str]]:
-        """Names of the objects that go with the definitions, by kind."""
+        """Names of the objects that go with the definitions, by kind; outside ncgd's namespace as NAMESPACE/NAME."""
         found = {}
         for kind in KINDS:
-            listed = await if_there(lambda kind=kind: self._cluster.get(self._collection(kind)))  # type: ignore[misc]
-            found[kind] = [item["metadata"]["name"] for item in (listed or {}).get("items", ())]
+            path = f"/apis/{API_VERSION}/{crd.plural(kind)}"
+            listed = await if_there(lambda path=path: self._cluster.get(path))  # type: ignore[misc]
+            found[kind] = [_shown(item["metadata"]) for item in (listed or {}).get("items", ())]
         return found
 
     async def remove(self, image: str | None, seconds: float, *, keeps_resources: bool) -> None:
@@ -49,9 +50,12 @@ class Removal:
         daemon_set = await self._stop(image, seconds)
         dirty = await self._clean_nodes(daemon_set, seconds)
         gateways = {*(await self.what_goes())["NetworkConnectivityGateway"], "default"}
-        for name in gateways:
-            await self._delete(f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases/{lease_name(name)}")
-        await self._delete(self._collection(route_slice.KIND))
+        for name in sorted(gateways):
+            if "/" in name:
+                continue  # ncgd has no lease elsewhere
+            await self._delete(f"/apis/coordination.k8s.io/v1/namespaces/{DEFAULT_NAMESPACE}/leases/{lease_name(name)}")
+        slices = crd.plural(route_slice.KIND)
+        await self._delete(f"/apis/{API_VERSION}/namespaces/{DEFAULT_NAMESPACE}/{slices}")
         await if_there(self._release_agent)
         for item in reversed(self._items):
             if item["kind"] not in {DAEMON_SET, "CustomResourceDefinition"}:
@@ -76,7 +80,7 @@ class Removal:
 
     async def _running(self) -> str:
         ready = {name for name, is_up in (await self._nodes()).items() if is_up}
-        path = f"/api/v1/namespaces/{self._namespace}/pods"
+        path = f"/api/v1/namespaces/{DEFAULT_NAMESPACE}/pods"
         listed = await patiently(lambda: self._cluster.get(path, labelSelector=LABEL))
         left = [pod["spec"].get("nodeName", "") for pod in listed["items"]]
         left = [node for node in left if node in ready]
@@ -103,7 +107,7 @@ class Removal:
 
     async def _release_agent(self) -> None:
         """Take our entries out of ip-masq-agent's configuration; asked again as a whole when somebody else writes."""
-        path = f"/api/v1/namespaces/{self._namespace}/configmaps/{CONFIG_MAP}"
+        path = f"/api/v1/namespaces/{DEFAULT_NAMESPACE}/configmaps/{CONFIG_MAP}"
         try:
             patch = released(await self._cluster.get(path))
         except ConfigInvalid as error:
@@ -136,5 +140,7 @@ class Removal:
         """With what belongs to it; what is gone already is fine."""
         await if_there(lambda: self._cluster.delete(path, propagationPolicy="Background"))
 
-    def _collection(self, kind: str) -> str:
-        return f"/apis/{API_VERSION}/namespaces/{self._namespace}/{crd.plural(kind)}"
+
+def _shown(metadata: Json) -> str:
+    where = metadata["namespace"]
+    return str(metadata["name"]) if where == DEFAULT_NAMESPACE else f"{where}/{metadata['name']}"

@@ -7,22 +7,20 @@ from pathlib import Path
 import click
 
 from ncgd.cli.ending import EXIT_NO, stop, told
-from ncgd.cli.kubeconfig import cluster_options, connected
+from ncgd.cli.kubeconfig import connected, kubeconfig_option
 
 _QUESTION = "The tunnels end, and whatever is still sent to the VPC leaves by other routes, in clear. Go on?"
 
 
 @click.command(short_help="Remove ncgd from a cluster and its nodes.")
-@cluster_options
+@kubeconfig_option
 @click.option("--keep-resources", is_flag=True, help="Keep definitions, tunnels, peers, gateway and node labels.")
 @click.option("--image", metavar="IMAGE", help="Image that cleans the nodes [default: the DaemonSet's].")
 @click.option(
     "--timeout", "seconds", type=float, metavar="SECONDS", default=120, show_default=True, help="For each step."
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask (nobody is asked without a terminal).")
-def uninstall(
-    *, kubeconfig: Path | None, namespace: str, keep_resources: bool, image: str | None, seconds: float, yes: bool
-) -> None:
+def uninstall(*, kubeconfig: Path | None, keep_resources: bool, image: str | None, seconds: float, yes: bool) -> None:
     """Remove ncgd from a cluster, and everything that it has made on the nodes.
 
     The pods end, a pod on each node removes links, routes, tables and state, then rights, leases and definitions go,
@@ -35,7 +33,7 @@ def uninstall(
         from ncgd.cli.removal import Removal  # noqa: PLC0415 - an appliance does without these packages
 
         async def run() -> None:
-            removal = Removal(cluster, namespace, click.echo)
+            removal = Removal(cluster, click.echo)
             try:
                 objects = await removal.what_goes()
                 if not keep_resources:

@@ -16,7 +16,7 @@ import msgspec
 
 from ncgd.cli.ending import EXIT_NO, told
 from ncgd.cli.facts import folder, machine
-from ncgd.cli.kubeconfig import cluster_options, connected, is_there
+from ncgd.cli.kubeconfig import connected, is_there, kubeconfig_option
 from ncgd.decision.preflight.checks import all_checks
 from ncgd.decision.preflight.facts import Wanted
 from ncgd.decision.preflight.verdict import Check, Verdict, worst
@@ -32,7 +32,7 @@ _WIDEST_PLACE = 28
 
 
 @click.command(short_help="Check what a gateway needs, and say what to do.")
-@cluster_options
+@kubeconfig_option
 @click.option(
     "--resources",
     type=click.Path(path_type=Path, file_okay=False),
@@ -42,9 +42,7 @@ _WIDEST_PLACE = 28
 @click.option("--no-nodes", is_flag=True, help="Start no pods; nothing is known of the nodes then.")
 @click.option("--image", metavar="IMAGE", help="Image that looks at the nodes [default: the DaemonSet's].")
 @click.option("-o", "--output", type=click.Choice(["screen", "json"]), default="screen", show_default=True)
-def verify(
-    *, kubeconfig: Path | None, namespace: str, resources: Path | None, no_nodes: bool, image: str | None, output: str
-) -> None:
+def verify(*, kubeconfig: Path | None, resources: Path | None, no_nodes: bool, image: str | None, output: str) -> None:
     """Check what a gateway needs, before or after it is installed, and say what to do.
 
     \b
@@ -59,7 +57,7 @@ def verify(
         if resources is not None or not is_there(kubeconfig):
             checks = asyncio.run(_host(resources or RESOURCES))
         else:
-            checks = asyncio.run(_cluster(connected(kubeconfig), namespace, image, looks=not no_nodes))
+            checks = asyncio.run(_cluster(connected(kubeconfig), image, looks=not no_nodes))
     verdict = worst(checks)
     if output == "json":
         click.echo(json.dumps({"verdict": verdict, "checks": [asdict(check) for check in checks]}, indent=2))
@@ -83,16 +81,16 @@ async def _host(resources: Path) -> list[Check]:
     return list(all_checks(None, [await machine.read(socket.gethostname(), _peers(wanted))], wanted))
 
 
-async def _cluster(cluster: "Cluster", namespace: str, image: str | None, *, looks: bool) -> list[Check]:
+async def _cluster(cluster: "Cluster", image: str | None, *, looks: bool) -> list[Check]:
     from ncgd.cli.facts import nodes  # noqa: PLC0415 - an appliance does without these packages
     from ncgd.cli.facts.kube import Facts  # noqa: PLC0415
 
     try:
-        facts, wanted = await Facts(cluster, namespace).read()
+        facts, wanted = await Facts(cluster).read()
         seen = nodes.Seen()
         if looks:
             progress = partial(click.echo, err=True)
-            seen = await nodes.look(cluster, namespace, facts.nodes, _peers(wanted), image=image, say=progress)
+            seen = await nodes.look(cluster, facts.nodes, _peers(wanted), image=image, say=progress)
     finally:
         await cluster.close()
     return list(all_checks(facts, seen.facts, wanted, seen.unseen))

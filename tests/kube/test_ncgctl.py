@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,9 +158,10 @@ def test_uninstall_leaves_nothing_but_secrets(tmp_path: Path) -> None:
         lease = {"metadata": {"name": "ncgd-default", "namespace": "kube-system"}}
         it.server.store.create("coordination.k8s.io/v1/leases", "kube-system", lease)
         it.server.pod = kubelet
+        it.create(changed(tunnel(2), "metadata.namespace", "somebody-else-s"))
         answer = await it.ncgctl("--uninstall")
         assert answer.exit_code == 0, answer.output
-        assert "OverlayVPNTunnel tunnel-1" in answer.stdout
+        assert "OverlayVPNTunnel tunnel-1, somebody-else-s/tunnel-2" in answer.stdout
         assert "worker2: 2 routes and 3 nexthops" in answer.stdout
         assert cleaned == [("worker1", False, True), ("worker2", False, True)], "after the daemons, before the rights"
         assert it.server.names() == {*NODES, "secrets/ike-key"}
@@ -234,6 +236,18 @@ def test_enable_sets_ncg_s_annotation_where_there_are_such_clusters(tmp_path: Pa
     run(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("action", ["install", "uninstall", "verify"])
+def test_there_is_one_namespace_and_so_nothing_to_name(tmp_path: Path, action: str) -> None:
+    """Definitions and rights are the whole cluster's: a second ncgd beside the first would share, and lose, them."""
+
+    async def scenario(it: Site) -> None:
+        answer = await it.ncgctl(action, "-n", "elsewhere")
+        assert (answer.exit_code, "No such option" in answer.stderr) == (2, True)
+        assert it.server.names() == NODES
+
+    run(tmp_path, scenario)
+
+
 def test_one_action_at_a_time(tmp_path: Path) -> None:
     async def scenario(it: Site) -> None:
         answer = await it.ncgctl("--install", "--uninstall")
@@ -250,11 +264,11 @@ def test_a_real_server_takes_it_twice_and_lets_it_go(tmp_path: Path) -> None:
 
     async def ncgctl(place: Place, *arguments: str) -> Result:
         environment = {"KUBECONFIG": str(place.kubeconfig)}
-        arguments = (*arguments, "--namespace", place.namespace)
         return await asyncio.to_thread(CliRunner().invoke, main, arguments, env=environment)
 
     async def main_loop() -> None:
-        async with real(tmp_path) as place:
+        async with real(tmp_path) as own:
+            place = replace(own, namespace="kube-system")
             versions: list[int] = []
             for _ in range(2):
                 answer = await ncgctl(place, "install", "--timeout", "0")
@@ -270,5 +284,8 @@ def test_a_real_server_takes_it_twice_and_lets_it_go(tmp_path: Path) -> None:
             assert (await ncgctl(place, "uninstall", "--keep-resources")).exit_code == 0
             response = await place.http.get(path)
             assert response.status_code == 404
+            await place.delete("NetworkConnectivityGateway", "default")
+            for manifest in (secret(), tunnel(1), peer(1)):
+                await place.delete(manifest["kind"], manifest["metadata"]["name"])
 
     asyncio.run(main_loop())

@@ -50,11 +50,10 @@ _RANGE = re.compile(r"valid IPs is ([0-9a-fA-F.:/]+)")
 
 
 class Facts:
-    """Reads one cluster, seen from one namespace."""
+    """Reads one cluster."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._namespace = namespace
         self._unknown: dict[str, str] = {}
 
     async def read(self) -> tuple[ClusterFacts, Wanted]:
@@ -96,8 +95,9 @@ class Facts:
         found = (await self._get(what, path) or {}).get("items") or ()
         return [item for item in found if isinstance(item, dict)]
 
-    def _is_ours(self, item: Json) -> bool:
-        return (item["metadata"].get("namespace"), item["metadata"]["name"]) == (self._namespace, "ncgd")
+    @staticmethod
+    def _is_ours(item: Json) -> bool:
+        return (item["metadata"].get("namespace"), item["metadata"]["name"]) == (v1.DEFAULT_NAMESPACE, "ncgd")
 
     async def _service_cidrs(self) -> tuple[str, ...]:
         """From the objects where there are some (1.33), else from a refusal; nothing else tells, and nothing is made.
@@ -110,11 +110,11 @@ class Facts:
         service = {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"generateName": "ncgctl-", "namespace": self._namespace},
+            "metadata": {"generateName": "ncgctl-", "namespace": v1.DEFAULT_NAMESPACE},
             "spec": {"clusterIP": "192.0.2.1", "ports": [{"port": 1}]},
         }
         try:
-            await self._cluster.create(f"/api/v1/namespaces/{self._namespace}/services", service, dryRun="All")
+            await self._cluster.create(f"/api/v1/namespaces/{v1.DEFAULT_NAMESPACE}/services", service, dryRun="All")
         except ApiRejected as error:
             found = tuple(dict.fromkeys(_RANGE.findall(str(error))))
             if found:
@@ -150,7 +150,7 @@ class Facts:
 
     async def _denied(self) -> tuple[str, ...]:
         async def is_denied(verb: str, group: str, resource: str) -> bool:
-            attributes = {"verb": verb, "group": group, "resource": resource, "namespace": self._namespace}
+            attributes = {"verb": verb, "group": group, "resource": resource, "namespace": v1.DEFAULT_NAMESPACE}
             return not await self._review("SelfSubjectAccessReview", {"resourceAttributes": attributes})
 
         answers = await asyncio.gather(*(is_denied(*each) for each in _NEEDED))
@@ -161,18 +161,19 @@ class Facts:
         )
 
     async def _may_read(self, secret: str) -> bool:
-        return await self._may({"verb": "list", "resource": "secrets", "namespace": self._namespace, "name": secret})
+        asked = {"verb": "list", "resource": "secrets", "namespace": v1.DEFAULT_NAMESPACE, "name": secret}
+        return await self._may(asked)
 
     async def _lacking(self) -> tuple[str, ...]:
         """Of what this version grants to ncgd; the keys are another matter."""
-        granted = [each for each in rights(manifests(self._namespace, 0)) if each["resource"] != "secrets"]
+        granted = [each for each in rights(manifests(0)) if each["resource"] != "secrets"]
         answers = await asyncio.gather(*map(self._may, granted))
         lacking = (each for each, may in zip(granted, answers, strict=True) if not may)
         return tuple(dict.fromkeys(f"{each['verb']} {each['resource']}" for each in lacking))
 
     async def _may(self, attributes: Json) -> bool:
         """Whether ncgd's service account may."""
-        user = f"system:serviceaccount:{self._namespace}:ncgd"
+        user = f"system:serviceaccount:{v1.DEFAULT_NAMESPACE}:ncgd"
         return await self._review("SubjectAccessReview", {"user": user, "resourceAttributes": attributes})
 
     async def _review(self, kind: str, spec: Json) -> bool:
@@ -199,7 +200,7 @@ class Facts:
         vault = Vault(os.urandom(16))
         items: dict[str, list[Json]] = {}
         for kind in v1alpha1.KINDS:
-            path = f"/apis/{v1alpha1.API_VERSION}/namespaces/{self._namespace}/{crd.plural(kind)}"
+            path = f"/apis/{v1alpha1.API_VERSION}/namespaces/{v1.DEFAULT_NAMESPACE}/{crd.plural(kind)}"
             items[kind] = [
                 {**item, "kind": kind, "apiVersion": v1alpha1.API_VERSION} for item in await self._list(kind, path)
             ]
@@ -213,7 +214,7 @@ class Facts:
         return Wanted(intent=loaded.intent, keys=shapes(loaded.intent, vault), learned=learned, health=health), names
 
     async def _secret(self, name: str) -> Json | None:
-        found = await self._get(f"Secret {name}", f"/api/v1/namespaces/{self._namespace}/secrets/{name}")
+        found = await self._get(f"Secret {name}", f"/api/v1/namespaces/{v1.DEFAULT_NAMESPACE}/secrets/{name}")
         return {**found, "kind": "Secret", "apiVersion": "v1"} if found else None
 
 

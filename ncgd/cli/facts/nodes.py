@@ -25,10 +25,10 @@ class Seen:
 
 
 async def look(
-    cluster: Cluster, namespace: str, nodes: Sequence[ClusterNode], peers: Sequence[str], *, image: str | None, say: Say
+    cluster: Cluster, nodes: Sequence[ClusterNode], peers: Sequence[str], *, image: str | None, say: Say
 ) -> Seen:
     """Look at every node that is ready; ``peers`` are asked for an answer from where tunnels may end."""
-    (packaged,) = (item for item in manifests(namespace, 0) if item["kind"] == DAEMON_SET)
+    (packaged,) = (item for item in manifests(0) if item["kind"] == DAEMON_SET)
     commands = {
         node.name: ("ncgctl", "node-facts", node.name, *(peers if node.is_candidate else ()))
         for node in nodes

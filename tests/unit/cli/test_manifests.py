@@ -21,18 +21,18 @@ def test_a_wheel_has_every_manifest_that_an_installation_reads() -> None:
 
 
 @pytest.mark.parametrize("minor", [20, 30])
-def test_every_object_of_another_namespace_is_in_it(minor: int) -> None:
-    for item in manifests("elsewhere", minor):
-        assert item["metadata"].get("namespace", "elsewhere") == "elsewhere"
-        assert all(subject["namespace"] == "elsewhere" for subject in item.get("subjects", ()))
+def test_everything_is_in_ncg_s_own_namespace(minor: int) -> None:
+    for item in manifests(minor):
+        assert item["metadata"].get("namespace", "kube-system") == "kube-system"
+        assert all(subject["namespace"] == "kube-system" for subject in item.get("subjects", ()))
         assert path_of(item).count("//") == 0
-    kinds = [item["kind"] for item in manifests("elsewhere", minor)]
+    kinds = [item["kind"] for item in manifests(minor)]
     assert kinds.index("CustomResourceDefinition") == 0
     assert kinds[-1] == "DaemonSet"
 
 
 def test_keys_are_added_and_rights_are_told_one_by_one() -> None:
-    items = manifests("kube-system", 30)
+    items = manifests(30)
     (role,) = (item for item in items if (item["kind"], item["metadata"]["name"]) == ("Role", "ncgd-keys"))
     assert with_keys(role, ["b", "ike-key"])["rules"][0]["resourceNames"] == ["b", "ike-key"]
     told = list(rights(items))
@@ -43,7 +43,7 @@ def test_keys_are_added_and_rights_are_told_one_by_one() -> None:
 
 
 def test_a_pod_for_one_node_is_the_daemon_s_without_its_probes_token_and_account() -> None:
-    (daemon_set,) = (item for item in manifests("kube-system", 30) if item["kind"] == "DaemonSet")
+    (daemon_set,) = (item for item in manifests(30) if item["kind"] == "DaemonSet")
     pod = node_pod(with_image(daemon_set, "registry.example/ncgd:7"), "worker1", ["ncgd", "--clean"], "clean")
     (container,) = pod["spec"]["containers"]
     assert (container["image"], container["command"]) == ("registry.example/ncgd:7", ["ncgd", "--clean"])
