@@ -1,13 +1,13 @@
 """How readings of the kernel change what is known."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 
 from ncgd.decision.retry import Retry
 from ncgd.decision.waiting import read_again, retries_without
-from ncgd.decision.world import MEDDLED, Rows, World
+from ncgd.decision.world import MEDDLED, World
 from ncgd.model import event as ev
-from ncgd.model.fib import AddressKey, Interface
+from ncgd.model.fib import AddressKey, Interface, Nexthop
 
 REPAIR_SECONDS = 1.0
 """Rows of ours that others change are put right at most so often: a fight with another program costs no core."""
@@ -23,6 +23,10 @@ def fold_kernel(
         case ev.NexthopsRead(nexthops=nexthops):
             # Routes mostly fail for want of their group: there is no need to wait any longer.
             world = replace(world, retries=retries_without(world, "routes"))
+            # Also where the device went down and up again too quickly for a reading: its neighbours went with them.
+            gone = [row for number, row in (world.nexthops or {}).items() if number not in nexthops]
+            hops = {(row.interface, row.gateway) for row in gone if isinstance(row, Nexthop)}
+            world = _without_adjacencies(world, lambda key: (key.interface, key.address) in hops)
             return replace(read_again(world, "nexthops"), nexthops=dict(nexthops))
         case ev.RoutesRead(routes=routes, backstops=backstops, shadows=shadows):
             world.routes.shadows = shadows
@@ -52,6 +56,9 @@ def _fold_meddling(world: World, drift: int) -> World:
 def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World:
     before = world.interfaces or {}
     renewed = [name for name, old in before.items() if name not in interfaces or interfaces[name].index != old.index]
+    turned = [name for name, old in before.items() if name in interfaces and interfaces[name].is_up != old.is_up]
+    # The kernel drops the neighbours, permanent ones too, of a device that goes down (measured).
+    world = _without_adjacencies(world, lambda key: key.interface in renewed or key.interface in turned)
     world = replace(world, interfaces=dict(interfaces))
     if not renewed:
         return world
@@ -62,13 +69,10 @@ def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World
         for charon, tun in world.tuns.items()
         if tun in renewed and before[tun].index == world.tun_indexes[charon]
     }
-    on_devices: dict[str, Rows] = {
-        table: {
-            key: row
-            for key, row in world.written.get(table, {}).items()
-            if not (isinstance(key, AddressKey) and key.interface in renewed)
-        }
-        for table in ("addresses", "adjacencies")
+    addresses = {
+        key: row
+        for key, row in world.written.get("addresses", {}).items()
+        if not (isinstance(key, AddressKey) and key.interface in renewed)
     }
     sysctls = {
         key: row
@@ -78,8 +82,15 @@ def _fold_interfaces(world: World, interfaces: Mapping[str, Interface]) -> World
     return replace(
         without_tuns(world, dead),
         lost_tuns=world.lost_tuns | dead,
-        written={**world.written, **on_devices, "sysctls": sysctls},
+        written={**world.written, "addresses": addresses, "sysctls": sysctls},
     )
+
+
+def _without_adjacencies(world: World, is_void: Callable[[AddressKey], bool]) -> World:
+    """Where next hops are is not read back: what the kernel has dropped has to be written again."""
+    rows = world.written.get("adjacencies", {})
+    kept = {key: row for key, row in rows.items() if not (isinstance(key, AddressKey) and is_void(key))}
+    return world if len(kept) == len(rows) else replace(world, written={**world.written, "adjacencies": kept})
 
 
 def without_tuns(world: World, charons: Set[str]) -> World:

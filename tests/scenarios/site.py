@@ -255,7 +255,7 @@ class Site:
     def _write_links(self, rows: Mapping[str, Link], removed: frozenset[str]) -> None:
         for name, link in rows.items():
             if name in self.interfaces:
-                self.interfaces[name] = replace(self.interfaces[name], mtu=link.mtu)
+                self.interfaces[name] = replace(self.interfaces[name], mtu=link.mtu, is_up=link.is_up)
                 continue
             self._indexes += 1
             made = Interface(index=self._indexes, name=name, kind=str(link.kind), mtu=link.mtu, is_up=True)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from ipaddress import ip_address
 
+import pytest
+
 from ncgd.api.views import status
 from ncgd.cli.screen import render
 from ncgd.decision.crossing import VXLAN_LINK, vxlan_mac
@@ -128,6 +130,26 @@ def test_where_no_link_is_shared_a_vxlan_device_carries() -> None:
     order = [table for table, _ in touched(site, begun)]
     assert order.index("adjacencies") < order.index("nexthops"), "make before break"
     assert "routes" not in order
+
+
+@pytest.mark.parametrize("is_seen", [True, False], ids=["seen", "too quick to be seen"])
+def test_a_device_that_went_down_is_told_again_where_the_next_hop_is(*, is_seen: bool) -> None:
+    """The kernel drops neighbours and next hops of a device that goes down (measured)."""
+    site = node(ROUTED)
+    written = dict(site.world.written["adjacencies"])
+    site.nexthops.clear()
+    site.routes.clear()
+    if is_seen:
+        site.interfaces[VXLAN_LINK] = replace(site.interfaces[VXLAN_LINK], is_up=False)
+        site.tell(ev.InterfacesRead(interfaces=dict(site.interfaces)))
+    begun = len(site.plans)
+    site.tell(ev.NexthopsRead(nexthops={}), ev.RoutesRead(routes={}, backstops=frozenset(site.backstops)))
+    site.settle()
+    assert site.carries(VPC) == {VXLAN_LINK}
+    assert ("adjacencies", set(written)) in touched(site, begun)
+    order = [table for table, _ in touched(site, begun)]
+    assert order.index("adjacencies") < order.index("nexthops")
+    assert site.world.written["adjacencies"] == written
 
 
 def test_the_transport_can_be_asked_for_and_says_when_it_cannot_be() -> None:

@@ -99,6 +99,10 @@ def test_what_others_do_to_our_device_and_routes_is_put_right(tmp_path: Path) ->
     with cluster(tmp_path, is_linked=True, transport=NodeTransport.VXLAN) as place:
         place.node.ip("link del ncgvx")
         until(lambda: place.pings(place.pod), 20, "the device and all on it is back")
+        for commands in (["link set ncgvx down"], ["link set ncgvx down", "link set ncgvx up"]):
+            for command in commands:
+                place.node.ip(command)
+            until(lambda: place.pings(place.pod), 20, f"what the kernel drops is told again after {commands}")
         flush(place.node)
         place.node.run("nft", "flush", "ruleset")
         until(lambda: place.pings(place.pod), 20, "routes and guard are back")
