@@ -44,7 +44,7 @@ def shared(text: str, ours: Collection[str], prefixes: Collection[Prefix]) -> Sh
     room = config.cidr_limit - len(covering)
     kept = fitted(wanted, room)
     if not kept:
-        return Share(text=_without(text, ours, users), ours=(), left_out=len(wanted))
+        return Share(text=_without(text, ours, users, base), ours=(), left_out=len(wanted))
     entries = (*base, *px.texts(kept))
     present = config.non_masquerade if has_list(text) else ()
     made = with_entries(
@@ -58,12 +58,11 @@ def shared(text: str, ours: Collection[str], prefixes: Collection[Prefix]) -> Sh
     return Share(text=made, ours=entries, joined=joined, left_out=left_out)
 
 
-def _without(text: str, ours: Collection[str], users: Sequence[str]) -> str:
-    if not ours or not has_list(text):
-        return text
-    if not users and set(DEFAULTS) <= set(ours):
+def _without(text: str, ours: Collection[str], users: Sequence[str], base: Sequence[str]) -> str:
+    """Who has added to a list that we have made from the defaults has added to the defaults."""
+    if base and not users:
         return without_list(text)
-    return with_entries(text, list(ours), ())
+    return with_entries(text, [entry for entry in ours if entry not in base], ())
 
 
 def fitted(prefixes: Iterable[Prefix], room: int) -> list[Prefix]:

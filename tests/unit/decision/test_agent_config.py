@@ -75,6 +75,18 @@ def test_a_user_who_empties_the_list_meanwhile_leaves_it_empty() -> None:
     assert shared(emptied, one.ours, set()).text == "nonMasqueradeCIDRs: []\nresyncInterval: 60s\n"
 
 
+def test_who_adds_to_a_list_that_we_have_made_keeps_the_defaults_when_ours_go() -> None:
+    one = shared("masqLinkLocal: true\n", (), {VPC})
+    more = one.text + "- 198.18.0.0/15\n"
+    both = shared(more, one.ours, {VPC})
+    none = shared(both.text, both.ours, set())
+    assert (none.ours, parse(none.text).non_masquerade) == ((), (*DEFAULTS, "198.18.0.0/15"))
+    learned = shared("nonMasqueradeCIDRs: [198.18.0.0/15]\n", (), {px.parse(DEFAULTS[0])})
+    assert parse(shared(learned.text, learned.ours, set()).text).non_masquerade == ("198.18.0.0/15",), (
+        "no default there"
+    )
+
+
 def test_ipv6_only_where_the_agent_takes_it() -> None:
     v6 = px.parse("2001:db8:128::/48")
     assert shared(BLOCK, (), {v6}).text == BLOCK
