@@ -168,6 +168,10 @@ def _publish(intent: Intent, changed: Decision, world: World) -> None:
         return
     if packing.begin(intent.gateway.ref.name, world.node, world.role.epoch):
         spoken = {*routes.desired, *protection.learned, *protection.remembered}
+        if intent.gateway.leak_protection != LeakProtection.OFF:  # from now on the other nodes send it here
+            protection.adopt(packing.published)
+    # What no tunnel would bring under our policy is not protected here, yet no peer has said that it is gone.
+    spoken = {prefix for prefix in spoken if prefix not in protection.memory or prefix in protection.remembered}
 
     def is_wanted(prefix: Prefix) -> bool:
         return prefix in routes.desired or prefix in protection.learned or prefix in protection.remembered
@@ -222,9 +226,12 @@ def _sysctls(tunnels: Mapping[str, TunnelPlan], intent: Intent, world: World) ->
 
 
 def _may_forward(world: World) -> bool:
-    """False until, after a start, all that is known to need it is protected. What does not work holds up nothing."""
-    if IP_FORWARD in world.written.get("sysctls", {}):
-        return True
+    """False until, after a start, all that is known to need it is protected."""
+    return IP_FORWARD in world.written.get("sysctls", {}) or is_protected(world)
+
+
+def is_protected(world: World) -> bool:
+    """Whether all that is known to need it has backstop and guard. What does not work holds up nothing."""
     protection = world.protection
     is_guarded = protection.guard.is_settled or bool(world.filter_reason) or ("guard", "") in world.retries
     return protection.disk.is_read and protection.backstops.is_settled and not protection.unjudged and is_guarded

@@ -16,6 +16,8 @@ def fold_cluster(world: World, event: ev.RoleChanged | ev.SlicesRead | ev.WaysRe
             return _heard(fold_role(world, role))
         case ev.SlicesRead(slices=slices):
             world.packing.read(slices)
+            if not world.role.is_decided:  # should it be the gateway, the others send it here at once
+                world.protection.adopt(world.packing.published)
             return _heard(read_again(world, "slices"))
         case ev.WaysRead(ways=ways):
             return replace(world, ways=dict(ways))

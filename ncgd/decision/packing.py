@@ -38,6 +38,14 @@ class Packing:
         gateway = self._stamp.gateway if self._stamp else None
         return {name: row for name, row in self.held.items() if row.gateway == gateway}
 
+    @property
+    def has_spoken(self) -> bool:
+        """Whether a slice of our term is in the API."""
+        stamp = self._stamp
+        return stamp is not None and any(
+            (row.node, row.epoch) == (stamp.node, stamp.epoch) for row in self.ours.values()
+        )
+
     def read(self, slices: Mapping[str, RouteSlice]) -> None:
         """Take over what the API holds. Equal rows are kept as one object: comparing them is then no work."""
         known = {**self.held, **self.rows}

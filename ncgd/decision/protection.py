@@ -179,11 +179,15 @@ class Protection:
     def found(self, rows: Rows, held: Iterable[Prefix], best: Mapping[Prefix, Ranking]) -> None:
         """What one of the three places holds. What is there at the start, an earlier ncgd has protected."""
         if not rows.is_read:
-            fresh = {prefix for prefix in held if prefix not in best} - self.memory
-            self.memory |= fresh
-            self.unjudged |= fresh
-            self.disk.touch(fresh, fresh)
+            self.adopt(prefix for prefix in held if prefix not in best)
         rows.read(held, self.unjudged)
+
+    def adopt(self, prefixes: Iterable[Prefix]) -> None:
+        """An earlier ncgd has protected these, here or on another node."""
+        fresh = set(prefixes) - self.memory - self.learned - self.plain
+        self.memory |= fresh
+        self.unjudged |= fresh
+        self.disk.touch(fresh, fresh)
 
     def judge(self, is_acceptable: Callable[[Prefix], bool], key: Hashable) -> None:
         """Go on finding out what of ``memory`` would be accepted now; ``key`` tells one policy from another.

@@ -3,7 +3,7 @@
 A restarted ncgd finds tunnels, sessions and routes in full flight. Acting before it has seen them would tear them down.
 """
 
-from ncgd.decision.desired import Desired
+from ncgd.decision.desired import Desired, is_protected
 from ncgd.decision.world import SETTLE_SECONDS, World
 from ncgd.model.role import Part
 from ncgd.model.spec import Intent
@@ -66,7 +66,11 @@ def _unpublished(world: World) -> str | None:
         return None  # nothing is wanted of them
     if not world.role.may_initiate:
         return world.role.message
-    return None if world.protection.disk.is_read else "the remembered prefixes have not been read yet"
+    if not world.protection.disk.is_read:
+        return "the remembered prefixes have not been read yet"
+    if not world.packing.has_spoken and not is_protected(world):
+        return "what other nodes will send here is not protected here yet"
+    return None
 
 
 def unsettled(world: World, desired: Desired) -> str | None:

@@ -12,6 +12,7 @@ from ncgd.model import prefix as px
 from ncgd.model.cluster_range import ClusterRange, RangeKind
 from ncgd.model.reason import RoleReason
 from ncgd.model.role import Part, Role
+from ncgd.model.spec import LeakProtection
 from tests.scenarios.site import ON_LINK, VPC, Site, attributes, ha_vpn
 from tests.scenarios.test_nodes import OTHER, ROUTED, UNDECIDED, A, B, follows, hears, published, touched
 
@@ -74,6 +75,55 @@ def test_a_standby_that_becomes_active_leaves_no_gap_and_lets_go_only_what_its_p
     (row,) = site.slices.values()
     assert (row.node, row.epoch, row.prefixes) == ("node-1", 2, {VPC})
     assert site.report().published == 1
+
+
+def newcomer() -> Site:
+    """A candidate with an empty disk, whose tunnels do not come up; what another has published is there."""
+    site = Site(ha_vpn(), role=UNDECIDED)
+    site.unreachable = {"tunnel-1", "tunnel-2"}
+    site.slices = published(VPC, OTHER)
+    site.charon_answers()
+    site.speaker_answers()
+    return site
+
+
+def test_a_newcomer_protects_what_is_published_before_it_says_that_it_is_its_own() -> None:
+    site = newcomer()
+    hears(site, active(2))
+    site.one_pass()
+    site.reads_slices()
+    for _ in range(10):
+        site.one_pass()
+        (row,) = site.slices.values()
+        if row.epoch == 2:
+            assert (site.protects(VPC), site.protects(OTHER)) == ((True, True), (True, True))
+    assert (row.node, row.epoch, row.prefixes) == ("node-1", 2, {VPC, OTHER})
+    assert site.saved() == {VPC, OTHER}
+
+
+def test_what_is_published_is_protected_before_the_lease_has_been_read() -> None:
+    site = newcomer()
+    site.reads_slices()
+    site.settle()
+    assert (site.protects(VPC), site.protects(OTHER)) == ((True, True), (True, True))
+
+
+def test_a_newcomer_without_nftables_publishes_all_the_same() -> None:
+    site = newcomer()
+    site.failing["guard"] = "nft is not there"
+    hears(site, active(2))
+    site.reads_slices()
+    site.after(1.0)
+    assert {row.epoch for row in site.slices.values()} == {2}
+
+
+def test_a_newcomer_without_leak_protection_keeps_what_is_published() -> None:
+    site = newcomer()
+    site.tell(ev.IntentRead(intent=ha_vpn(leak_protection=LeakProtection.OFF)))
+    hears(site, active(2))
+    site.reads_slices()
+    site.after(1.0)
+    assert {(row.epoch, row.prefixes) for row in site.slices.values()} == {(2, frozenset({VPC, OTHER}))}
 
 
 def test_an_active_one_that_stands_down_turns_its_routes_to_the_next() -> None:
