@@ -207,7 +207,7 @@ class Election:
             at = self._renew_at
         if now < at:
             return Choice(role=role, due=min(at, end))
-        return Choice(role=role, move=move, lease=lease)
+        return Choice(role=role, move=move, lease=lease, due=end)
 
     def _ours(self, lease: Lease, address: IPAddress | None) -> Lease:
         return replace(

@@ -67,15 +67,18 @@ class Contest:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._lease_watch.run(), name="follow the Lease")
             group.create_task(self._node_watch.run(), name="follow the Node")
+            asked: asyncio.Task[None] | None = None
             while True:
-                choice = self._election.choose(_now())
+                now = _now()
+                choice = self._election.choose(now)
                 self._tell(choice.role)
-                if choice.move != Move.NOTHING:
-                    await self._ask(choice)
-                    continue
                 self._wake.clear()
+                if choice.move != Move.NOTHING and (asked is None or asked.done()):
+                    asked = group.create_task(self._ask(choice, self._found, now), name="ask about the Lease")
+                    asked.add_done_callback(lambda _: self._wake.set())
+                # Not the answer alone is waited for: the role may change while the server makes up its mind.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(choice.due):
+                    async with asyncio.timeout_at(choice.due if choice.due is not None and choice.due > now else None):
                         await self._wake.wait()
 
     def leave(self, why: str) -> None:
@@ -83,8 +86,7 @@ class Contest:
         self._election.leaves(why)
         self._wake.set()
 
-    async def _ask(self, choice: Choice) -> None:
-        sent, known = _now(), self._found
+    async def _ask(self, choice: Choice, known: Json | None, sent: float) -> None:
         try:
             if choice.lease is None:
                 found = await self._object.get()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ncgd.election.contest import Contest, undecided
-from ncgd.election.lease import lease_of
+from ncgd.election.lease import REQUEST_SECONDS, lease_of
 from ncgd.lab.api_objects import Refused
 from ncgd.lab.api_server import Request
 from ncgd.model.event import RoleChanged
@@ -236,6 +236,27 @@ def test_a_slow_server_and_watches_that_are_cut_every_second_cost_time_only(tmp_
                 await place.cordon(nodes[0])
                 await until(b.is_active)
                 await until(lambda: a.role.part == Part.STANDBY)
+
+    run(double, tmp_path, scenario)
+
+
+def test_while_a_renewal_is_not_answered_another_holder_is_heard_of(tmp_path: Path) -> None:
+    async def scenario(place: Place) -> None:
+        server = place.double
+        assert server is not None
+        node = await place.create_node("a")
+        async with Player(place, node) as a:
+            await until(a.is_active)
+            asked = len(server.requests)
+            server.faults.is_hanging = True
+            await until(lambda: any(request.method == "PUT" for request in server.requests[asked:]))
+            collection = "coordination.k8s.io/v1/leases"
+            told = server.store.get(collection, place.namespace, LEASE)
+            other = {**told, "spec": {**told["spec"], "holderIdentity": "other"}}
+            server.store.update(collection, place.namespace, other, is_status=False)
+            await until(lambda: a.role.part == Part.STANDBY and a.role.holder == "other")
+            assert a.times[-1] - server.requests[-1].at < REQUEST_SECONDS, "told only once the request had failed"
+            server.faults.is_hanging = False
 
     run(double, tmp_path, scenario)
 

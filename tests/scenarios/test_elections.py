@@ -184,6 +184,18 @@ def test_a_partitioned_holder_begins_nothing_by_the_time_another_takes_over() ->
     assert cluster.active == ["b"]
 
 
+def test_a_renewal_under_way_does_not_hide_the_end_of_the_lease() -> None:
+    cluster = Cluster("a")
+    cluster.run(30)
+    a = cluster["a"]
+    asking = next(
+        choice for tick in range(30) if (choice := a.election.choose(cluster.time + tick * TICK)).move == Move.WRITE
+    )
+    assert asking.due is not None
+    assert asking.due < cluster.time + DURATION_SECONDS + TICK
+    assert a.election.choose(asking.due).role.reason == RoleReason.HELD_OVER
+
+
 def test_all_lose_the_server_at_once_and_nobody_takes_over_when_it_returns() -> None:
     cluster = Cluster("a", "b", "c")
     cluster.run(30)
