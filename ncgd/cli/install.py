@@ -23,7 +23,7 @@ ncgd may read the Secrets that tunnels named when it was installed, and ike-key;
 
 @click.command(short_help="Install ncgd in a cluster, or upgrade it.")
 @kubeconfig_option
-@click.option("--image", metavar="IMAGE", help="Image of the pods [default: the manifest's].")
+@click.option("--image", metavar="IMAGE", help="Image of the pods [default: the one that runs; else ncgd's own].")
 @click.option(
     "--gateway-node",
     "nodes",

@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from ncgd.cli.facts.kube import DEFINITIONS, is_linux, is_ready
-from ncgd.cli.manifests import DAEMON_SET, KEYS, manifests, path_of, with_image, with_keys
+from ncgd.cli.manifests import (
+    DAEMON_SET,
+    KEYS,
+    has_userspace,
+    image_of,
+    is_default,
+    manifests,
+    path_of,
+    with_image,
+    with_keys,
+    with_userspace,
+)
 from ncgd.cli.patience import Say, if_there, patiently, until
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
 from ncgd.errors import UserError
@@ -56,7 +67,8 @@ class Installation:
         await self._create_gateway()
         for item in items:
             if item["kind"] == DAEMON_SET:
-                await self._apply(with_image(item, image))
+                wanted = await self._as_it_runs(item, image)
+                await self._apply(wanted)
                 await until(lambda item=item: self._not_rolled_out(item), seconds, self._say)  # type: ignore[misc]
 
     async def candidates(self) -> list[str]:
@@ -70,6 +82,20 @@ class Installation:
 
     async def _apply(self, item: Json) -> None:
         await patiently(lambda: self._cluster.apply(path_of(item), item, manager=MANAGER))
+
+    async def _as_it_runs(self, packaged: Json, image: str | None) -> Json:
+        """Our DaemonSet, with what its user has chosen for the one that runs: the image, and ESP in userspace."""
+        there = await if_there(lambda: self._cluster.get(path_of(packaged)))
+        if there and has_userspace(there):
+            packaged = with_userspace(packaged)
+            self._say("ESP stays in userspace, as config/userspace/patch.yaml has it")
+        if image or not there or is_default(image_of(there)):
+            wanted = with_image(packaged, image)
+            self._say(f"image {image_of(wanted)}")
+        else:
+            wanted = with_image(packaged, image_of(there))
+            self._say(f"image {image_of(wanted)}, as before; --image IMAGE takes another")
+        return wanted
 
     async def _refuse_newer(self) -> None:
         for kind in crd.DEFINED:

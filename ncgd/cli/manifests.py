@@ -1,5 +1,6 @@
 """The manifests of ``config/``, as an installation needs them; they travel in the package."""
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
@@ -38,6 +39,43 @@ def with_image(daemon_set: Json, image: str | None) -> Json:
         spec = daemon_set["spec"]["template"]["spec"]
         spec["containers"] = [{**each, "image": image} for each in spec["containers"]]
     return daemon_set
+
+
+def image_of(daemon_set: Json) -> str:
+    """The image of ncgd in a DaemonSet."""
+    containers = daemon_set["spec"]["template"]["spec"]["containers"]
+    return str(next((each["image"] for each in containers if each["name"] == "ncgd"), containers[0]["image"]))
+
+
+def is_default(image: str) -> bool:
+    """Whether an image is that of our manifests, in whatever version."""
+    return re.fullmatch(r"ncgd:[0-9.]+", image) is not None
+
+
+def with_userspace(daemon_set: Json) -> Json:
+    """The DaemonSet with ``userspace/patch.yaml`` over it, as ``kubectl patch`` does it."""
+    patched: Json = _patched(daemon_set, yaml.safe_load((FOLDER / "userspace" / "patch.yaml").read_text()))
+    return patched
+
+
+def has_userspace(daemon_set: Json) -> bool:
+    """Whether that patch has been applied: ncgd keeps its own charons."""
+    return "charon" not in {each["name"] for each in daemon_set["spec"]["template"]["spec"]["containers"]}
+
+
+def _patched(old: Any, patch: Any) -> Any:
+    """A strategic merge, as far as our patch needs one: lists of objects by name, other lists as a whole."""
+    if isinstance(patch, dict):
+        return {**(old or {}), **{key: _patched((old or {}).get(key), value) for key, value in patch.items()}}
+    if isinstance(patch, list) and all(isinstance(each, dict) for each in patch):
+        named = {each["name"]: each for each in old or ()}
+        for each in patch:
+            if each.get("$patch") == "delete":
+                named.pop(each["name"], None)
+            else:
+                named[each["name"]] = _patched(named.get(each["name"]), each)
+        return list(named.values())
+    return patch
 
 
 def with_keys(role: Json, names: Iterable[str]) -> Json:

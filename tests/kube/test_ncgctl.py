@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ncgd.cli.main import main
+from ncgd.cli.manifests import with_userspace
 from ncgd.lab.api_objects import Json, Refused
 from ncgd.lab.api_server import Request
 from ncgd.resources import crd
@@ -53,6 +54,41 @@ def test_installing_again_changes_nothing_and_takes_nothing_from_the_user(tmp_pa
         before = it.server.store.version
         await it.install()
         assert it.server.store.version == before
+
+    run(tmp_path, scenario)
+
+
+def test_an_upgrade_keeps_the_image_that_works(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        def images() -> set[str]:
+            containers = it.get(DAEMON_SET, "ncgd")["spec"]["template"]["spec"]["containers"]
+            return {each["image"] for each in containers}
+
+        await it.install("--image", "registry.example:5000/ncgd:7")
+        answer = await it.install()
+        assert images() == {"registry.example:5000/ncgd:7"}
+        assert "image registry.example:5000/ncgd:7, as before" in answer.stdout
+        await it.install("--image", "ncgd:0.0.1")
+        assert "image ncgd:0.1.0" in (await it.install()).stdout
+        assert images() == {"ncgd:0.1.0"}, "the default of an older version follows this one's"
+
+    run(tmp_path, scenario)
+
+
+def test_an_upgrade_keeps_esp_in_userspace(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        await it.install()
+        patched = with_userspace(it.get(DAEMON_SET, "ncgd"))["spec"]
+        it.get(DAEMON_SET, "ncgd")["spec"] = patched
+        answer = await it.install("--image", "registry.example/ncgd:7")
+        assert "userspace" in answer.stdout
+        pod = it.get(DAEMON_SET, "ncgd")["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert (container["image"], "--supervise" in container["args"]) == ("registry.example/ncgd:7", True)
+        assert "SYS_ADMIN" in container["securityContext"]["capabilities"]["add"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert {"tun", "run", "state"} <= {each["name"] for each in container["volumeMounts"]}
+        assert {"tun", "run", "state"} <= {each["name"] for each in pod["volumes"]}
 
     run(tmp_path, scenario)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ncgd.cli.facts.folder import shapes
-from ncgd.cli.manifests import manifests, rights
+from ncgd.cli.manifests import image_of, manifests, rights
 from ncgd.decision.preflight.cluster import ANNOTATION, GATEWAY_LABEL
 from ncgd.decision.preflight.facts import ClusterFacts, ClusterNode, Daemon, Wanted
 from ncgd.model import prefix as px
@@ -261,9 +261,9 @@ def _node(item: Json) -> ClusterNode:
 
 
 def _daemon(item: Json) -> Daemon:
-    status, containers = item.get("status") or {}, item["spec"]["template"]["spec"]["containers"]
+    status = item.get("status") or {}
     return Daemon(
-        image=next((each["image"] for each in containers if each["name"] == "ncgd"), containers[0]["image"]),
+        image=image_of(item),
         desired=status.get("desiredNumberScheduled", 0),
         updated=status.get("updatedNumberScheduled", 0),
         available=status.get("numberAvailable", 0),

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_wheel_has_every_manifest_that_an_installation_reads() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["ncgd"]
     packed = {path.relative_to(FOLDER.parent) for pattern in patterns for path in FOLDER.parent.glob(pattern)}
-    folders = ("crd", "crd-cel", "rbac", "daemonset")
+    folders = ("crd", "crd-cel", "rbac", "daemonset", "userspace")
     needed = {path.relative_to(FOLDER.parent) for name in folders for path in (FOLDER / name).glob("*.yaml")}
     assert {*needed, Path("config/kustomization.yaml")} <= packed
     assert FOLDER.resolve() == ROOT / "config", "there is one copy in the repository"
