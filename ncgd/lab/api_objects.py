@@ -115,9 +115,11 @@ class Store:
             raise Refused(409, "Conflict", message)
         return self.update(collection, namespace, merged(old, patch), is_status=False)
 
-    def delete(self, collection: str, namespace: str, name: str) -> Json:
-        """Remove an object. Raises Refused 404."""
+    def delete(self, collection: str, namespace: str, name: str, version: str = "") -> Json:
+        """Remove an object, or only this version of it. Raises Refused 404 and 409."""
         gone = self.get(collection, namespace, name)
+        if version not in {"", gone["metadata"]["resourceVersion"]}:
+            raise Refused(409, "Conflict", "the object has been modified")
         del self.objects[collection][namespace, name]
         self.version += 1
         gone = copy.deepcopy(gone)
@@ -149,8 +151,11 @@ class Store:
         made = copy.deepcopy(old)
         _remove(made, last, part)
         _merge(made, part)
+        if version := given["metadata"].get("resourceVersion"):
+            made["metadata"]["resourceVersion"] = version
+        answer = self.update(collection, namespace, made, is_status=is_status)
         self._applied[uid, collection, manager, name, is_status] = copy.deepcopy(part)
-        return self.update(collection, namespace, made, is_status=is_status)
+        return answer
 
     def compact(self) -> None:
         """Forget the history: every watch from an earlier version is told 410."""

@@ -204,7 +204,8 @@ class ApiServer:
             case "PUT":
                 return self.store.update(collection, namespace, body, is_status=is_status)
             case "DELETE":
-                return self.store.delete(collection, namespace, name)
+                version = body.get("preconditions", {}).get("resourceVersion", "")
+                return self.store.delete(collection, namespace, name, version)
             case "PATCH" if request.headers.get("content-type") == "application/merge-patch+json":
                 return self.store.merge(collection, namespace, name, body)
             case "PATCH":

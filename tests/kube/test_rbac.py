@@ -56,7 +56,7 @@ def uses(request: Request) -> Iterator[Grant]:
     name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")
     if request.method == "PATCH":
         yield ("patch", group, resource, rest[1] if resource == "configmaps" else "")
-        if resource in {"events", "overlayrouteslices"}:
+        if resource == "events":
             yield ("create", group, resource, "")
         return
     if request.method == "DELETE":
@@ -95,6 +95,8 @@ async def live(place: Place, kubeconfig: Path) -> None:
 
         await until(is_event)
         rows = {f"default-{number}": replace(SLICE, name=f"default-{number}") for number in range(2)}
+        assert not (await it.home.slices.write(Delta(set=rows))).failed
+        rows = {name: replace(row, epoch=2) for name, row in rows.items()}
         assert not (await it.home.slices.write(Delta(set=rows))).failed
         assert not (await it.home.slices.write(Delta(remove=frozenset({"default-1"})))).failed
         await until(lambda: it.slices and it.slices[-1].slices.keys() == {"default-0"})

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ncgd.lab.api_objects import Refused
+from ncgd.lab.api_server import Request
 from ncgd.model import prefix as px
 from ncgd.model.delta import Delta
 from ncgd.model.prefix import Prefix
@@ -13,6 +14,7 @@ from ncgd.model.reason import RoleReason
 from ncgd.model.role import Part, Role
 from ncgd.model.route_slice import RouteSlice
 from ncgd.resources.route_slice import KIND, to_object
+from ncgd.sources.kubernetes.slices import Slices
 from tests.kube.cluster import Place, double, path_of, until
 from tests.kube.conftest import Places
 from tests.kube.home import Running, Seen
@@ -67,6 +69,69 @@ def test_a_damaged_slice_leaves_what_was_read_of_it(places: Places, tmp_path: Pa
     run(places, tmp_path, scenario)
 
 
+def test_what_another_has_written_meanwhile_is_not_written_over(places: Places, tmp_path: Path) -> None:
+    async def scenario(place: Place, gateway: Running) -> None:
+        await publish(gateway, ONE)
+        await publish(gateway, ONE, name="default-1")
+        cluster, told = place.connect(), asyncio.Event()
+        cut_off = Slices(cluster, place.namespace, lambda _: told.set(), lambda *_: None)
+        following = asyncio.create_task(cut_off.run())
+        await told.wait()
+        following.cancel()  # what it knows grows old from now on
+        rows = {
+            name: replace(SLICE, name=name, node="gw-b", epoch=2) for name in ("default-0", "default-1", "default-2")
+        }
+        assert not (await gateway.home.slices.write(Delta(set=rows))).failed
+        old = {name: replace(SLICE, name=name) for name in ("default-0", "default-2")}
+        outcome = await cut_off.write(Delta(set=old, remove=frozenset({"default-1"})))
+        await cluster.close()
+        assert outcome.failed.keys() == rows.keys()
+        assert [item["spec"]["epoch"] for item in await place.list(KIND)] == [2, 2, 2]
+
+    run(places, tmp_path, scenario)
+
+
+def test_a_slice_that_somebody_has_deleted_is_made_again(places: Places, tmp_path: Path) -> None:
+    async def scenario(place: Place, gateway: Running) -> None:
+        await publish(gateway, ONE)
+        await until(lambda: gateway.published == {ONE})
+        await place.delete(KIND, SLICE.name)
+        await until(lambda: not gateway.published)
+        delta = Delta(set={SLICE.name: SLICE})
+        await gateway.home.slices.write(delta)  # may still speak of the version that is gone
+        assert not (await gateway.home.slices.write(delta)).failed
+        assert len(await place.list(KIND)) == 1
+
+    run(places, tmp_path, scenario)
+
+
+def test_a_term_that_ends_while_slices_are_written_ends_the_writing(tmp_path: Path) -> None:
+    async def scenario(place: Place, node: Running) -> None:
+        assert place.double
+        server, arrived = place.double, asyncio.Event()
+        await publish(node, ONE)
+        await until(lambda: node.published == {ONE})
+        dead = Refused(503, "ServiceUnavailable", "the connection is dead")
+
+        def refuse(request: Request) -> Refused | None:
+            if request.method != "POST":
+                return None
+            if not arrived.is_set():
+                arrived.set()
+                server.seed(to_object(replace(SLICE, name="default-9", node="gw-b", epoch=2), place.namespace))
+            return dead
+
+        server.faults.refuse = refuse
+        server.faults.delay_seconds = 0.2
+        rows = {f"default-{n}": replace(SLICE, name=f"default-{n}") for n in range(1, 6)}
+        outcome = await node.home.slices.write(Delta(set=rows, remove=frozenset({"default-0"})))
+        assert "epoch 2" in outcome.failed["default-5"]
+        assert "epoch 2" in outcome.failed["default-0"]
+        assert {item["metadata"]["name"] for item in await place.list(KIND)} == {"default-0", "default-9"}
+
+    run(double, tmp_path, scenario)
+
+
 def test_a_node_asks_for_no_tunnel_and_no_secret_until_it_is_a_candidate(tmp_path: Path) -> None:
     async def scenario(place: Place, node: Running) -> None:
         assert place.double
@@ -90,7 +155,7 @@ def test_a_server_that_refuses_is_told_by_name_and_tried_again(tmp_path: Path) -
         assert place.double
         server = place.double
         busy = Refused(429, "TooManyRequests", "slow down")
-        server.faults.refuse = lambda request: busy if request.method == "PATCH" else None
+        server.faults.refuse = lambda request: busy if request.method in {"PATCH", "POST"} else None
         outcome = await node.home.slices.write(Delta(set={"default-0": SLICE}))
         assert "default-0 cannot be written: the API server says 429" in outcome.failed["default-0"]
         server.faults.refuse = lambda _: None

@@ -100,9 +100,12 @@ class Cluster:
         """Put an object in the place of the version that its ``resourceVersion`` names; ApiRejected 409 otherwise."""
         return await self._exchange(self._with_body("PUT", path, body, "application/json", {}))
 
-    async def delete(self, path: str, **query: str) -> Json:
-        """Delete the object, or the collection, at a path."""
-        return await self._exchange(self._http.build_request("DELETE", path, params=query))
+    async def delete(self, path: str, *, version: str = "", **query: str) -> Json:
+        """Delete the object, or the collection, at a path; with ``version`` only that one (ApiRejected 409)."""
+        if not version:
+            return await self._exchange(self._http.build_request("DELETE", path, params=query))
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"resourceVersion": version}}
+        return await self._exchange(self._with_body("DELETE", path, body, "application/json", query))
 
     async def text(self, path: str, **query: str) -> str:
         """What is no JSON object at a path: the log of a pod."""

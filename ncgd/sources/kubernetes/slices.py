@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from ncgd.errors import DriverError
+from ncgd.errors import DriverError, Rejected
 from ncgd.model.delta import Delta, Outcome
 from ncgd.model.event import SlicesRead
 from ncgd.model.route_slice import RouteSlice
@@ -11,7 +11,7 @@ from ncgd.model.spec import Finding
 from ncgd.resources import crd, route_slice
 from ncgd.resources.v1alpha1 import API_VERSION
 from ncgd.sources.kubernetes import explain
-from ncgd.sources.kubernetes.client import ApiRejected, Cluster, Json
+from ncgd.sources.kubernetes.client import FIELD_MANAGER, ApiRejected, Cluster, Json
 from ncgd.sources.kubernetes.pace import Pace
 from ncgd.sources.kubernetes.reflector import Reflector
 
@@ -39,6 +39,8 @@ class Slices:
         self._reflector = Reflector(cluster, self._path, _kept, self._changed.set)
         self._understood: dict[str, tuple[Json, RouteSlice]] = {}
         """Each slice with the object that it was made from; a damaged one leaves its last good form."""
+        self._answered: dict[str, str] = {}
+        """The version that the last write of each slice has made."""
         self._pace: Pace | None = None
 
     async def run(self) -> None:
@@ -52,27 +54,54 @@ class Slices:
                 self._tell()
 
     async def write(self, delta: Delta[str, RouteSlice]) -> Outcome[str]:
-        """Apply, then delete, one by one and no faster than ``Pace`` allows; failures by name."""
+        """Apply, then delete, one by one and no faster than ``Pace`` allows; failures by name.
+
+        That can last longer than our term: only versions that were known at its beginning are written over.
+        """
         failed: dict[str, str] = {}
+        versions = {name: self._version(name) for name in (*delta.set, *delta.remove)}
+        epoch = max([self._epoch(), *(row.epoch for row in delta.set.values())])
         for name, row in delta.set.items():
             try:
-                await self._turn()
-                await self._cluster.apply(f"{self._path}/{name}", route_slice.to_object(row, self._namespace))
+                await self._turn(epoch)
+                await self._put(row, versions[name])
             except DriverError as error:
+                self._answered.pop(name, None)
                 failed[name] = f"{route_slice.KIND} {name} cannot be written: {error}"
         for name in delta.remove:
             try:
-                await self._turn()
-                await self._cluster.delete(f"{self._path}/{name}")
+                await self._turn(epoch)
+                self._answered.pop(name, None)
+                await self._cluster.delete(f"{self._path}/{name}", version=versions[name])
             except DriverError as error:
                 if not (isinstance(error, ApiRejected) and error.code == NOT_FOUND):
                     failed[name] = f"{route_slice.KIND} {name} cannot be deleted: {error}"
         return Outcome(failed)
 
-    async def _turn(self) -> None:
+    async def _put(self, row: RouteSlice, version: str) -> None:
+        body = route_slice.to_object(row, self._namespace)
+        if version:
+            body["metadata"]["resourceVersion"] = version
+            answer = await self._cluster.apply(f"{self._path}/{row.name}", body)
+        else:
+            answer = await self._cluster.create(self._path, body, fieldManager=FIELD_MANAGER)
+        self._answered[row.name] = _version(answer)
+
+    async def _turn(self, epoch: int) -> None:
+        """Wait until the next request may be made. Raises Rejected when the term of ``epoch`` is over by then."""
         self._pace = self._pace or Pace(asyncio.get_running_loop().time, BURST)
         await asyncio.sleep(self._pace.wait())
+        if self._epoch() > epoch:
+            raise Rejected(f"epoch {self._epoch()} has begun, and another node writes")
         self._pace.spend()
+
+    def _version(self, name: str) -> str:
+        """The latest version that is known; our own write may not have been read yet. (One server counts upwards.)"""
+        read = _version(self._reflector.objects.get((self._namespace, name)) or {})
+        return max(read, self._answered.get(name, ""), key=lambda text: (len(text), text))
+
+    def _epoch(self) -> int:
+        return max((row.epoch for _, row in self._understood.values()), default=0)
 
     def _tell(self) -> None:
         each = self._reflector
@@ -102,7 +131,12 @@ class Slices:
 
 
 def _kept(item: Json) -> Json:
-    return {"metadata": {"name": (item.get("metadata") or {}).get("name")}, "spec": item.get("spec")}
+    metadata = {"name": (item.get("metadata") or {}).get("name"), "resourceVersion": _version(item)}
+    return {"metadata": metadata, "spec": item.get("spec")}
+
+
+def _version(item: Json) -> str:
+    return str((item.get("metadata") or {}).get("resourceVersion") or "")
 
 
 def _damage(texts: list[str]) -> Finding:
