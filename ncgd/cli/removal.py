@@ -111,7 +111,7 @@ class Removal:
         try:
             patch = released(await self._cluster.get(path))
         except ConfigInvalid as error:
-            self._say(f"ConfigMap {CONFIG_MAP} is left as it is, it cannot be read: {error}")
+            self._say(f"ConfigMap {CONFIG_MAP} is left as it is: {error}")
             return
         if patch is not None:
             await self._cluster.merge(path, patch)

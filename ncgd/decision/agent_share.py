@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ncgd.model import prefix as px
 from ncgd.model.prefix import Prefix
 from ncgd.resources.agent_config import DEFAULTS, check_count, read
-from ncgd.resources.agent_edit import has_list, with_entries, without_list
+from ncgd.resources.agent_edit import has_list, with_list
 
 _PRIVATE = tuple(map(px.parse, (*DEFAULTS, "100.64.0.0/10", "fc00::/7")))
 """Only inside one of these are prefixes joined: a wider one outside would take pods' way to the internet."""
@@ -43,26 +43,18 @@ def shared(text: str, ours: Collection[str], prefixes: Collection[Prefix]) -> Sh
     ]
     room = config.cidr_limit - len(covering)
     kept = fitted(wanted, room)
-    if not kept:
-        return Share(text=_without(text, ours, users, base), ours=(), left_out=len(wanted))
-    entries = (*base, *px.texts(kept))
-    present = config.non_masquerade if has_list(text) else ()
-    made = with_entries(
-        text,
-        [entry for entry in ours if entry not in entries and entry in present],
-        [entry for entry in entries if entry not in present],
-    )
+    entries = (*base, *px.texts(kept)) if kept else ()
+    if kept:
+        listed = [*users, *entries]
+    elif not base or users:  # who has added to a list that we have made from the defaults has added to the defaults
+        listed = [entry for entry in config.non_masquerade if entry in users or entry in base]
+    else:
+        listed = None
+    made = with_list(text, listed)
     exact = set(px.collapse(wanted))
     joined = sum(1 for prefix in wanted if any(px.covers(each, prefix) for each in kept if each not in exact))
     left_out = sum(1 for prefix in wanted if not any(px.covers(each, prefix) for each in kept))
     return Share(text=made, ours=entries, joined=joined, left_out=left_out)
-
-
-def _without(text: str, ours: Collection[str], users: Sequence[str], base: Sequence[str]) -> str:
-    """Who has added to a list that we have made from the defaults has added to the defaults."""
-    if base and not users:
-        return without_list(text)
-    return with_entries(text, [entry for entry in ours if entry not in base], ())
 
 
 def fitted(prefixes: Iterable[Prefix], room: int) -> list[Prefix]:

@@ -23,6 +23,10 @@ class ConfigInvalid(ValueError):
     """What the agent would refuse, and keep what it had; the text is for people."""
 
 
+class ConfigUneditable(ConfigInvalid):
+    """What the agent takes, and is written so that its list cannot be changed alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
     """What the agent is told. ``resync_seconds``: how often it writes its rules anew."""

@@ -4,19 +4,52 @@ The text must be one that ``agent_config.parse`` takes.
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import yaml
 
-from ncgd.resources.agent_config import LIST
+from ncgd.resources.agent_config import LIST, ConfigUneditable
+
+_UNEDITABLE = f"it is valid, but {LIST} cannot be changed in it without changing more"
 
 
 def has_list(text: str) -> bool:
     """Whether the configuration has a list of its own; else the defaults hold."""
-    return _find(text) is not None
+    return LIST in _settings(text)
 
 
-def with_entries(text: str, remove: Collection[str], add: Sequence[str]) -> str:
-    """The text with other entries in its list, which is made where there is none."""
+def with_list(text: str, entries: Sequence[str] | None) -> str:
+    """The text with these entries as its list, in whatever order; None: without a list, so that the defaults hold.
+
+    Raises ConfigUneditable where more than the list would change.
+    """
+    settings = _settings(text)
+    is_there, present = LIST in settings, settings.pop(LIST, None) or ()
+    if is_there == (entries is not None) and set(present) == set(entries or ()):
+        return text
+    try:
+        if entries is None:
+            made = _without_list(text)
+        else:
+            removed = [entry for entry in present if entry not in entries]
+            made = _with_entries(text, removed, [entry for entry in entries if entry not in present])
+        after = _settings(made)
+        has_alias = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+    except yaml.YAMLError as error:
+        raise ConfigUneditable(_UNEDITABLE) from error
+    is_made = LIST in after, set(after.pop(LIST, None) or ())
+    if has_alias or after != settings or is_made != (entries is not None, set(entries or ())):
+        raise ConfigUneditable(_UNEDITABLE)
+    return made
+
+
+def _settings(text: str) -> dict[Any, Any]:
+    given = yaml.safe_load(text)
+    return given if isinstance(given, dict) else {}
+
+
+def _with_entries(text: str, remove: Collection[str], add: Sequence[str]) -> str:
+    """The list is made where there is none."""
     for entry in remove:
         text = _without(text, entry)
     if add and not has_list(text):
@@ -26,8 +59,7 @@ def with_entries(text: str, remove: Collection[str], add: Sequence[str]) -> str:
     return text
 
 
-def without_list(text: str) -> str:
-    """The text without the list, so that the defaults hold again."""
+def _without_list(text: str) -> str:
     pair = _find(text)
     if pair is None:
         return text

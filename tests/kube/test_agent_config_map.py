@@ -141,6 +141,10 @@ def test_a_missing_or_broken_one_is_named_and_taken_up_when_it_is_mended(places:
         assert "10.0.0.1/8" in finding.message
         assert not finding.is_error
         assert await text_of(place) == "nonMasqueradeCIDRs: [10.0.0.1/8]\n"
+        aliased = "users: &them [172.16.0.0/12]\nnonMasqueradeCIDRs: *them\n"
+        await place.edit("ConfigMap", CONFIG_MAP, f"data.{KEY}", aliased)
+        await until(lambda: any("no alias" in finding.hint for finding in it.intent.findings))
+        assert await text_of(place) == aliased
         await place.edit("ConfigMap", CONFIG_MAP, f"data.{KEY}", "nonMasqueradeCIDRs: [172.16.0.0/12]\n")
 
         async def is_mended() -> bool:

@@ -17,7 +17,7 @@ from ncgd.model import prefix as px
 from ncgd.model.masquerade_event import AgentConfigRead
 from ncgd.model.prefix import Prefix
 from ncgd.model.spec import Finding, Masquerade
-from ncgd.resources.agent_config import CONFIG_MAP, KEY, ConfigInvalid
+from ncgd.resources.agent_config import CONFIG_MAP, KEY, LIST, ConfigInvalid, ConfigUneditable
 from ncgd.sources.kubernetes.client import ApiRejected, Cluster, Json
 from ncgd.sources.kubernetes.reflector import Reflector
 
@@ -125,6 +125,8 @@ class AgentConfigMap:
 
     def _invalid(self, error: ConfigInvalid) -> Finding:
         hint = "correct it: the agent does not take it either, and keeps its last rules; nothing of it was changed"
+        if isinstance(error, ConfigUneditable):
+            hint = f"write {LIST} as a plain list there, with no alias and no indent; nothing of it was changed"
         return self._finding("AgentConfigInvalid", f"{KEY}: {error}", hint)
 
     def _unreadable(self, error: DriverError) -> Finding:

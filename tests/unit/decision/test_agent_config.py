@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ncgd.decision.agent_share import fitted, shared
 from ncgd.model import prefix as px
-from ncgd.resources.agent_config import DEFAULTS, AgentConfig, ConfigInvalid, parse
+from ncgd.resources.agent_config import DEFAULTS, AgentConfig, ConfigInvalid, ConfigUneditable, parse
 
 VPC = px.parse("203.0.113.0/24")
 OTHER = px.parse("198.51.100.0/24")
@@ -85,6 +85,31 @@ def test_who_adds_to_a_list_that_we_have_made_keeps_the_defaults_when_ours_go() 
     assert parse(shared(learned.text, learned.ours, set()).text).non_masquerade == ("198.18.0.0/15",), (
         "no default there"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "  resyncInterval: 60s\n",
+        "resyncInterval: 60s\n...\n",
+        "null\n",
+        "users: &them [10.0.0.0/8]\nnonMasqueradeCIDRs: *them\n",
+        "one: &one 10.0.0.0/8\nnonMasqueradeCIDRs:\n- *one\n",
+        "all: &all {nonMasqueradeCIDRs: [10.0.0.0/8]}\n<<: *all\n",
+        "nonMasqueradeCIDRs: [10.0.0.0/8]\nnonMasqueradeCIDRs: [172.16.0.0/12]\n",
+    ],
+)
+def test_what_cannot_be_changed_without_changing_more_is_left_as_it_is(text: str) -> None:
+    parse(text)
+    with pytest.raises(ConfigUneditable):
+        shared(text, (), {VPC})
+    assert shared(text, (), set()).text == text
+
+
+def test_all_of_ours_go_also_where_one_stands_there_twice() -> None:
+    text = "nonMasqueradeCIDRs: [203.0.113.0/24, 172.16.0.0/12, 203.0.113.0/24]\n"
+    assert shared(text, ["203.0.113.0/24"], {VPC}).text == text
+    assert shared(text, ["203.0.113.0/24"], set()).text == "nonMasqueradeCIDRs: [172.16.0.0/12]\n"
 
 
 def test_ipv6_only_where_the_agent_takes_it() -> None:
