@@ -7,6 +7,7 @@ from ncgd.cli.facts.kube import DEFINITIONS, is_linux, is_ready
 from ncgd.cli.manifests import (
     DAEMON_SET,
     KEYS,
+    PODS,
     has_userspace,
     image_of,
     is_default,
@@ -16,6 +17,7 @@ from ncgd.cli.manifests import (
     with_keys,
     with_userspace,
 )
+from ncgd.cli.ownership import refuse_foreign
 from ncgd.cli.patience import Say, if_there, patiently, until
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
 from ncgd.errors import UserError
@@ -30,7 +32,6 @@ MANAGER = "ncgctl"
 """Field manager: what a later version does not set any more goes, what others set stays."""
 ESTABLISHED_SECONDS = 30.0
 CRASHES = "CrashLoopBackOff"
-LABEL = "app.kubernetes.io/name=ncgd"
 _GATEWAY = {"apiVersion": API_VERSION, "kind": "NetworkConnectivityGateway"}
 
 
@@ -50,6 +51,7 @@ class Installation:
         version = await patiently(lambda: self._cluster.get("/version"))
         minor = int("".join(filter(str.isdigit, str(version["minor"]))))
         items = manifests(minor)
+        await refuse_foreign(self._cluster, items)
         if not may_downgrade:
             await self._refuse_newer()
         for name in nodes:
@@ -157,7 +159,7 @@ class Installation:
     async def _why_not(self) -> str:
         """What the first container that cannot start waits for."""
         path = f"/api/v1/namespaces/{DEFAULT_NAMESPACE}/pods"
-        listed = await patiently(lambda: self._cluster.get(path, labelSelector=LABEL))
+        listed = await patiently(lambda: self._cluster.get(path, labelSelector=PODS))
         for pod in listed["items"]:
             for each in (pod.get("status") or {}).get("containerStatuses") or ():
                 waiting = (each.get("state") or {}).get("waiting") or {}

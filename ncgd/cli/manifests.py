@@ -14,6 +14,8 @@ FOLDER = Path(__file__).parents[1] / "config"
 CEL_MINOR = 25
 """CEL rules in definitions are on by default from Kubernetes 1.25 (KEP-2876)."""
 DAEMON_SET, KEYS = "DaemonSet", "ncgd-keys"
+PODS = "app.kubernetes.io/name=ncgd"
+"""Selects ncgd's pods."""
 
 _APIS = {
     "ClusterRole": "apis/rbac.authorization.k8s.io/v1",
@@ -39,6 +41,12 @@ def with_image(daemon_set: Json, image: str | None) -> Json:
         spec = daemon_set["spec"]["template"]["spec"]
         spec["containers"] = [{**each, "image": image} for each in spec["containers"]]
     return daemon_set
+
+
+def is_ours(daemon_set: Json) -> bool:
+    """Whether a DaemonSet ``kube-system/ncgd`` is of these manifests: Google's NCG has one of the same name."""
+    selected = (daemon_set["spec"].get("selector") or {}).get("matchLabels") or {}
+    return bool(selected.get("app.kubernetes.io/name") == "ncgd")
 
 
 def image_of(daemon_set: Json) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 from ncgd.cli import node_pods
 from ncgd.cli.facts.kube import is_linux, is_ready
-from ncgd.cli.manifests import DAEMON_SET, manifests, path_of, with_image
+from ncgd.cli.manifests import DAEMON_SET, PODS, manifests, path_of, with_image
+from ncgd.cli.ownership import refuse_foreign
 from ncgd.cli.patience import Say, if_there, patiently, until
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
 from ncgd.election.lease import lease_name
@@ -19,7 +20,6 @@ from ncgd.sources.kubernetes.client import Cluster
 
 Json = dict[str, Any]
 
-LABEL = "app.kubernetes.io/name=ncgd"
 CLEAN = ("ncgd", "--clean")
 GONE_SECONDS = 60.0
 """How long definitions may take to go with all their objects."""
@@ -47,6 +47,8 @@ class Removal:
 
         Secrets stay in any case. Raises DriverError; Rejected at the end when nodes are left that are not clean.
         """
+        going = [each for each in self._items if each["kind"] == DAEMON_SET or not keeps_resources]
+        await refuse_foreign(self._cluster, going)
         daemon_set = await self._stop(image, seconds)
         dirty = await self._clean_nodes(daemon_set, seconds)
         gateways = {*(await self.what_goes())["NetworkConnectivityGateway"], "default"}
@@ -81,7 +83,7 @@ class Removal:
     async def _running(self) -> str:
         ready = {name for name, is_up in (await self._nodes()).items() if is_up}
         path = f"/api/v1/namespaces/{DEFAULT_NAMESPACE}/pods"
-        listed = await patiently(lambda: self._cluster.get(path, labelSelector=LABEL))
+        listed = await patiently(lambda: self._cluster.get(path, labelSelector=PODS))
         left = [pod["spec"].get("nodeName", "") for pod in listed["items"]]
         left = [node for node in left if node in ready]
         return f"{len(left)} pods of ncgd are ending" if left else ""

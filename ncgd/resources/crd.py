@@ -13,6 +13,8 @@ from ncgd.resources.schema import PRESERVE, Schema, structural_schema
 from ncgd.resources.v1alpha1 import GROUP, KINDS, VERSION
 
 _HEADER = "# Generated from ncgd/resources/v1alpha1.py by: python -m ncgd.resources.crd config\n"
+CATEGORY = "ncgd"
+"""``kubectl get ncgd`` lists everything of it."""
 _AGE = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 
 
@@ -90,7 +92,7 @@ def definition(kind: str, *, cel: bool = False) -> dict[str, Any]:
                 "plural": face.plural,
                 "singular": kind.lower(),
                 "shortNames": [face.short],
-                "categories": ["ncgd"],
+                "categories": [CATEGORY],
             },
             "versions": [
                 {
@@ -109,6 +111,12 @@ def definition(kind: str, *, cel: bool = False) -> dict[str, Any]:
 def plural(kind: str) -> str:
     """How a kind is called in a path: ``overlayvpntunnels``."""
     return _FACES[kind].plural
+
+
+def is_ours(installed: dict[str, Any]) -> bool:
+    """Whether a definition in a cluster is one of ncgd's: Google's NCG has the same names, and no category ``ncgd``."""
+    names = (installed.get("spec") or {}).get("names") or {}
+    return CATEGORY in (names.get("categories") or ())
 
 
 def lacking(kind: str, installed: dict[str, Any]) -> list[str]:

@@ -115,6 +115,46 @@ def test_newer_definitions_are_not_replaced_unless_told_so(tmp_path: Path) -> No
     run(tmp_path, scenario)
 
 
+def google_s_daemon_set() -> Json:
+    labels = {"k8s-app": "ncgd"}
+    spec = {
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "it", "image": "gcr.io/it:1"}]}},
+    }
+    return {"kind": "DaemonSet", "metadata": {"name": "ncgd", "namespace": "kube-system"}, "spec": spec}
+
+
+@pytest.mark.parametrize("arguments", [("install",), ("uninstall",), ("uninstall", "--keep-resources")])
+def test_a_daemon_set_of_google_s_is_left_alone(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    async def scenario(it: Site) -> None:
+        it.server.store.create(DAEMON_SET, "kube-system", google_s_daemon_set())
+        answer = await it.ncgctl(*arguments)
+        assert (answer.exit_code, "DaemonSet ncgd is not ncgd's" in answer.stderr) == (2, True), answer.output
+        assert it.server.names() == {*NODES, "daemonsets/ncgd"}
+        assert it.get(DAEMON_SET, "ncgd")["spec"] == google_s_daemon_set()["spec"]
+        verified = json.loads((await it.ncgctl("verify", "-o", "json")).stdout)
+        assert ("daemon", "fail") in {(check["name"], check["verdict"]) for check in verified["checks"]}
+
+    run(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("action", ["install", "uninstall"])
+def test_definitions_of_google_s_are_left_alone(tmp_path: Path, action: str) -> None:
+    async def scenario(it: Site) -> None:
+        theirs = changed(crd.definition("OverlayBGPPeer"), "spec.names.categories", [])
+        it.server.definitions["OverlayBGPPeer"] = theirs
+        answer = await it.ncgctl(action)
+        assert answer.exit_code == 2, answer.output
+        assert "overlaybgppeers.networking.gke.io is not ncgd's" in answer.stderr
+        assert it.server.names() == {*NODES, "customresourcedefinitions/OverlayBGPPeer"}
+        verified = json.loads((await it.ncgctl("verify", "-o", "json", "--no-nodes")).stdout)
+        assert ("definitions", "OverlayBGPPeer", "fail") in {
+            (check["name"], check["where"], check["verdict"]) for check in verified["checks"]
+        }
+
+    run(tmp_path, scenario)
+
+
 def test_a_rollout_that_gets_stuck_says_where_and_why(tmp_path: Path) -> None:
     async def scenario(it: Site) -> None:
         it.server.rollout = lambda nodes: {"desiredNumberScheduled": nodes, "updatedNumberScheduled": 1}

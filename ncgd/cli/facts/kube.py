@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ncgd.cli.facts.folder import shapes
-from ncgd.cli.manifests import image_of, manifests, rights
+from ncgd.cli.manifests import image_of, is_ours, manifests, rights
 from ncgd.decision.preflight.cluster import ANNOTATION, GATEWAY_LABEL
 from ncgd.decision.preflight.facts import ClusterFacts, ClusterNode, Daemon, Wanted
 from ncgd.model import prefix as px
@@ -62,7 +62,8 @@ class Facts:
         wanted, secrets = await self._wanted()
         daemon_sets = await self._list("DaemonSets", "/apis/apps/v1/daemonsets")
         names = {item["metadata"]["name"] for item in daemon_sets}
-        daemon = next((_daemon(each) for each in daemon_sets if self._is_ours(each)), None)
+        named = next((each for each in daemon_sets if self._is_named_ncgd(each)), None)
+        daemon = _daemon(named) if named and is_ours(named) else None
         facts = ClusterFacts(
             url=self._cluster.url,
             version=str(version.get("gitVersion", "")),
@@ -77,6 +78,7 @@ class Facts:
             unreadable_keys=tuple([name for name in sorted(secrets) if not await self._may_read(name)]),
             lacking=await self._lacking() if daemon else (),
             daemon=daemon,
+            has_foreign_daemon=named is not None and daemon is None,
             enabled=await self._enabled(),
             unknown=self._unknown,
         )
@@ -96,7 +98,7 @@ class Facts:
         return [item for item in found if isinstance(item, dict)]
 
     @staticmethod
-    def _is_ours(item: Json) -> bool:
+    def _is_named_ncgd(item: Json) -> bool:
         return (item["metadata"].get("namespace"), item["metadata"]["name"]) == (v1.DEFAULT_NAMESPACE, "ncgd")
 
     async def _service_cidrs(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ncgd.cli import node_pods
-from ncgd.cli.manifests import DAEMON_SET, manifests, path_of, with_image
+from ncgd.cli.manifests import DAEMON_SET, is_ours, manifests, path_of, with_image
 from ncgd.cli.patience import Say, if_there
 from ncgd.decision.preflight.facts import ClusterNode, NodeFacts
 from ncgd.errors import DriverError
@@ -35,7 +35,8 @@ async def look(
         if node.is_ready
     }
     try:
-        daemon_set = with_image(await if_there(lambda: cluster.get(path_of(packaged))) or packaged, image)
+        there = await if_there(lambda: cluster.get(path_of(packaged)))
+        daemon_set = with_image(there if there and is_ours(there) else packaged, image)
         ended = await node_pods.run(cluster, daemon_set, commands, "verify", seconds=LOOK_SECONDS, say=say)
     except DriverError as error:
         return Seen(unseen=tuple((name, str(error)) for name in commands))

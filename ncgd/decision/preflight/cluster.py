@@ -17,6 +17,7 @@ ENABLED = "true"
 BPF_MASQUERADE = "cilium-config enable-bpf-masquerade"
 CILIUM_AGENT = "cilium-config enable-ip-masq-agent"
 ANNOTATION = "baremetal.cluster.gke.io/enable-gng"
+_FOREIGN = "Google's NCG has these names: save its tunnels and peers, and remove it as its documentation says"
 GATEWAY_LABEL = "networking.gke.io/ncgd-gateway"
 
 
@@ -62,6 +63,8 @@ def _definitions(cluster: ClusterFacts) -> Iterator[Check]:
 def _definition(kind: str, installed: Any) -> Check:
     if installed is None:
         return fail("definitions", kind, "its CustomResourceDefinition is not installed", "ncgctl install")
+    if not crd.is_ours(installed):
+        return fail("definitions", kind, "its CustomResourceDefinition is not ncgd's, but of the same name", _FOREIGN)
     lacking, unknown = crd.lacking(kind, installed), crd.exceeding(kind, installed)
     if lacking:
         saw = f"older than this ncgctl: it lacks {_few(lacking)}, which the API server drops from objects"
@@ -119,6 +122,9 @@ def _enabled(cluster: ClusterFacts) -> Iterator[Check]:
 
 def _daemon(cluster: ClusterFacts) -> Iterator[Check]:
     daemon = cluster.daemon
+    if cluster.has_foreign_daemon:
+        yield fail("daemon", CLUSTER, "DaemonSet kube-system/ncgd is not ncgd's, but of the same name", _FOREIGN)
+        return
     if daemon is None:
         yield ok("daemon", CLUSTER, "DaemonSet ncgd is not installed yet")
         return

@@ -96,6 +96,8 @@ class ClusterFacts:
     lacking: tuple[str, ...] = ()
     """What ncgd's service account may not do of what config/rbac grants: ``watch nodes``."""
     daemon: Daemon | None = None
+    has_foreign_daemon: bool = False
+    """A DaemonSet of ncgd's name is there, and not of ncgd's manifests."""
     enabled: Mapping[str, str | None] = field(default_factory=dict)
     """Cluster object (``namespace/name``) to the value of NCG's annotation; empty without such objects."""
     unknown: Mapping[str, str] = field(default_factory=dict)
