@@ -168,8 +168,9 @@ def _publish(intent: Intent, changed: Decision, world: World) -> None:
         return
     if packing.begin(intent.gateway.ref.name, world.node, world.role.epoch):
         spoken = {*routes.desired, *protection.learned, *protection.remembered}
-        if intent.gateway.leak_protection != LeakProtection.OFF:  # from now on the other nodes send it here
-            protection.adopt(packing.published)
+    fresh = packing.adopt()
+    if fresh and intent.gateway.leak_protection != LeakProtection.OFF:  # the other nodes send it here
+        protection.adopt(fresh)
     # What no tunnel would bring under our policy is not protected here, yet no peer has said that it is gone.
     spoken = {prefix for prefix in spoken if prefix not in protection.memory or prefix in protection.remembered}
 

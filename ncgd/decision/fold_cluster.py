@@ -26,15 +26,15 @@ def fold_cluster(world: World, event: ev.RoleChanged | ev.SlicesRead | ev.WaysRe
 def _heard(world: World) -> World:
     """On a node that is not the gateway, the prefixes in slices are the paths of one more peer.
 
-    No slice at all says nothing: a gateway without prefixes says so in one. Somebody has removed them, and what was
-    read stays until the gateway has written them again.
+    A slice that is gone says nothing: a gateway without prefixes says so in an empty one. Somebody has removed it, and
+    what was read of it stays until the gateway has written it again.
     """
     packing, role = world.packing, world.role
     if role.is_gateway or not role.is_decided or not packing.held:
         return world
     table = world.rib.peers.get(GATEWAY)
     known = frozenset(table.paths) if table else frozenset()
-    published = packing.published
+    published = packing.hear(role.epoch)
     world.rib.learn(GATEWAY, PATH, published - known)
     world.rib.withdraw(GATEWAY, known - published)
     return world

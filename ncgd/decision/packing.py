@@ -1,8 +1,8 @@
 """Which prefix travels in which slice. What is in a slice stays there, so that a changed prefix rewrites one slice.
 
-The active gateway publishes what it forwards and what it protects. What it finds published when its term begins, it
-keeps until every peer has sent its whole table without it: on other nodes a prefix that is let go has no protection
-any more. Mutable, like the RIB, and for its reason.
+The active gateway publishes what it forwards and what it protects. What it finds published, it keeps until every peer
+has sent its whole table without it: on other nodes a prefix that is let go has no protection any more. An emptied slice
+stays, since a slice that is gone says nothing: anybody may have deleted it. Mutable, like the RIB, and for its reason.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Set
@@ -24,8 +24,10 @@ class Packing:
         self._stamp: RouteSlice | None = None
         self._home: dict[Prefix, str] = {}
         self._adopted: set[Prefix] = set()
-        """Published before our term, and nobody has spoken of them since."""
+        """Published by another, and nobody has spoken of them since."""
         self._with_room: set[str] = set()
+        self._heard: dict[str, frozenset[Prefix]] = {}
+        """What each slice held last, on a node that is not the gateway."""
 
     @property
     def published(self) -> frozenset[Prefix]:
@@ -52,20 +54,32 @@ class Packing:
         self.held = {name: known[name] if known.get(name) == row else row for name, row in slices.items()}
         self.is_read = True
 
+    def hear(self, epoch: int) -> frozenset[Prefix]:
+        """What a node is to believe while ``epoch`` is the Lease's: only what was written in this term takes away."""
+        for name, row in self.held.items():
+            before = self._heard.get(name, frozenset()) if row.epoch < epoch else frozenset()
+            self._heard[name] = row.prefixes | before
+        return frozenset().union(*self._heard.values())
+
     def begin(self, gateway: str, node: str, epoch: int) -> bool:
         """Our term, as this gateway's holder with this epoch; True when it has just begun: touch what is wanted."""
         stamp = RouteSlice(name="", gateway=gateway, node=node, epoch=epoch)
         if not self.is_read or stamp == self._stamp:
             return False
         self._stamp, self.rows, self._home, self._with_room = stamp, {}, {}, set()
-        members: dict[str, set[Prefix]] = {name: set() for name, row in self.held.items() if row.gateway == gateway}
-        for name in sorted(members, key=_number):
-            members[name] = {prefix for prefix in self.held[name].prefixes if prefix not in self._home}
-            self._home |= dict.fromkeys(members[name], name)
-        self._adopted = set(self._home)
-        for name, prefixes in members.items():
-            self._fill(name, frozenset(prefixes))
+        self._adopted, self._heard = set(), {}
         return True
+
+    def adopt(self) -> set[Prefix]:
+        """Take over slices that another has written, before our term or late; returns what is new in them."""
+        fresh: set[Prefix] = set()
+        for name in sorted(self.ours.keys() - self.rows.keys(), key=_number):
+            prefixes = self.held[name].prefixes.difference(self._home)
+            self._home |= dict.fromkeys(prefixes, name)
+            self._fill(name, prefixes)
+            fresh |= prefixes
+        self._adopted |= fresh
+        return fresh
 
     def end(self) -> None:
         """Our term is over; what the API holds is another's."""
@@ -89,12 +103,7 @@ class Packing:
         for prefix in prefixes:
             losing.setdefault(self._home.pop(prefix), set()).add(prefix)
         for name, gone in losing.items():
-            left = self.rows[name].prefixes - gone
-            if left or len(self.rows) == 1:
-                self._fill(name, left)
-            else:
-                del self.rows[name]
-                self._with_room.discard(name)
+            self._fill(name, self.rows[name].prefixes - gone)
 
     def _add(self, prefixes: Set[Prefix]) -> None:
         waiting = sorted(prefixes)

@@ -205,12 +205,47 @@ def test_a_prefix_comes_and_goes_with_its_slice() -> None:
     site.reads_slices()
     site.settle()
     assert site.carries(OTHER) == {"eth0"}
-    del site.slices["default-1"]
+    site.slices |= published(number=1)
     site.reads_slices()
     site.settle()
     assert OTHER not in site.routes
     assert site.protects(OTHER) == (False, False)
     assert site.protects(VPC) == (True, True)
+
+
+def test_a_slice_that_is_gone_says_nothing_until_the_gateway_has_written_it_again() -> None:
+    site = node()
+    site.slices |= published(OTHER, number=1)
+    site.reads_slices()
+    hears(site, follows("", 1))
+    site.settle()
+    lost = site.slices.pop("default-1")
+    site.reads_slices()
+    hears(site, follows("gw-b", 2))
+    site.slices = published(VPC, epoch=2)
+    site.reads_slices()
+    site.settle()
+    assert site.carries(OTHER) == {"eth0"}
+    assert site.protects(OTHER) == (True, True)
+    site.slices["default-1"] = replace(lost, epoch=2, prefixes=frozenset())
+    site.reads_slices()
+    site.settle()
+    assert OTHER not in site.routes
+    assert site.protects(OTHER) == (False, False)
+
+
+def test_what_was_written_before_this_term_adds_and_takes_nothing_away() -> None:
+    third = px.parse("10.131.0.0/16")
+    site = node(ON_LINK, VPC, OTHER)
+    hears(site, follows("gw-b", 2))
+    site.slices = published(VPC, third, epoch=1)
+    site.reads_slices()
+    site.settle()
+    assert {each for each in (VPC, OTHER, third) if site.protects(each) == (True, True)} == {VPC, OTHER, third}
+    site.slices = published(VPC, third, epoch=2)
+    site.reads_slices()
+    site.settle()
+    assert site.protects(OTHER) == (False, False)
 
 
 def test_slices_that_are_all_gone_say_nothing() -> None:

@@ -26,6 +26,7 @@ class Term:
         """Returns the names of the slices that are written or deleted for it."""
         spoken = self.wanted ^ wanted
         self.wanted = set(wanted)
+        self.packing.adopt()
         self.packing.update(spoken, lambda prefix: prefix in self.wanted, may_remove=may_remove)
         delta = diff(self.packing.rows, self.packing.held)
         self.packing.read(dict(self.packing.rows))
@@ -53,13 +54,28 @@ def test_a_changed_prefix_rewrites_one_slice() -> None:
     assert term.wants(term.wanted) == set()
 
 
-def test_an_empty_slice_goes_but_for_the_last() -> None:
+def test_an_empty_slice_stays_since_its_absence_would_say_nothing_and_is_filled_again() -> None:
     term = Term()
     term.wants(prefixes(600))
-    assert len(term.packing.rows) == 3
+    names = set(term.packing.rows)
+    assert len(names) == 3
     term.wants(set())
-    (row,) = term.packing.rows.values()
-    assert row.prefixes == frozenset()
+    assert [row.prefixes for row in term.packing.held.values()] == [frozenset()] * 3
+    term.wants(prefixes(700, first=1000))
+    assert set(term.packing.held) == names
+
+
+def test_a_slice_that_appears_during_our_term_is_emptied_and_not_deleted() -> None:
+    term = Term()
+    term.wants(prefixes(5))
+    late = RouteSlice(name="default-7", gateway="default", node="node-0", epoch=0, prefixes=frozenset(prefixes(9)))
+    term.packing.read({**term.packing.held, late.name: late})
+    term.wants(prefixes(5), may_remove=False)
+    assert term.published == prefixes(9), "not every peer has spoken"
+    term.wants(prefixes(5))
+    assert term.published == prefixes(5)
+    row = term.packing.held[late.name]
+    assert (row.node, row.prefixes) == ("node-1", frozenset())
 
 
 def test_who_has_nothing_says_so() -> None:
