@@ -68,7 +68,7 @@ class Desired:
     renewing: str | None = None
     """The tunnel that carries nothing, though it could, because its SAs are being renewed."""
     exports: tuple[ExportReport, ...] = ()
-    """Our networks, and why peers are told of them, or not."""
+    """Our networks, and why peers are told of them, or not; on a gateway, since others tell nobody."""
     tables: Mapping[str, Rows] = field(default_factory=dict)
 
 
@@ -117,7 +117,7 @@ def desired_state(world: World) -> Desired:
         crossing=crossing,
         exits=frozenset(links) if world.role.is_gateway else crossing_exits(crossing),
         renewing=renewed,
-        exports=exports(intent, world.own),
+        exports=exports(intent, world.own) if world.role.is_gateway else (),
         tables=tables,
     )
 

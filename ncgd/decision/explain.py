@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ncgd.decision.desired import Desired
-from ncgd.decision.export import exported
+from ncgd.decision.export import exported, exports
 from ncgd.decision.problems import shadow_text
 from ncgd.decision.routes import active_tier
 from ncgd.decision.sessions import advertised_meds, session_reason, watch_text
@@ -92,7 +92,7 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
         lines = [f"{px.text(asked)}: no route; no accepted path covers it"]
         lines += [
             f"  ours: {row.prefix}: {'advertised' if row.is_told else 'NOT advertised'}: {row.reason}: {row.message}"
-            for row in desired.exports
+            for row in exports(world.intent or Intent(), world.own)
             if px.covers(px.parse(row.prefix), asked)
         ]
         if refused is not None:

@@ -1,9 +1,10 @@
 """What peers are told of our own networks, and why."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
-from ncgd.decision.own_ranges import OwnRanges, is_special
+from ncgd.decision.own_ranges import LINGER_SECONDS, OwnRanges, is_special
 from ncgd.decision.policy import may_export
 from ncgd.model import prefix as px
 from ncgd.model.cluster_range import ClusterRange, RangeKind
@@ -18,18 +19,34 @@ somebody mends it (Cloud Router quotas)."""
 MANY_TOLD = 250
 """A project's quota of unique learned prefixes in a region may be as low: beyond it, a Cloud Router drops routes
 without a word (Cloud Router quotas)."""
+EVERYTHING = Policy()
+"""No export policy: everything is let through."""
 _OWNERS_SHOWN = 3
 
 
 def exported(intent: Intent, own: OwnRanges, peer: Peer) -> list[Prefix]:
     """What a peer is told: of the session's IP version, as its export policy lets it, no more than it may be."""
     version, policy = peer.peer_ip.version, peer.export_policy
-    listed = frozenset(_permitted(intent.gateway.advertised_prefixes, version, policy))
+    advertised = (prefix for prefix in intent.gateway.advertised_prefixes if px.version(prefix) == version)
+    listed = frozenset(_permitted(advertised, policy))
     told = dict.fromkeys(sorted(listed, key=px.sort_key))
-    for generation in (own.ours, *(former.ranges for former in own.former)):
-        ranges = _permitted((each.prefix for each in _asked(generation, intent.gateway.export)), version, policy)
-        told |= dict.fromkeys(prefix for prefix in _aggregate(tuple(ranges)) if not _cover(prefix, listed))
+    asked = (intent.gateway.export, policy)
+    for prefixes in (_told(own, *asked), own.lingering.get(asked, ())):
+        told |= dict.fromkeys(each for each in prefixes if px.version(each) == version and not _cover(each, listed))
     return sorted(list(told)[:MOST_TOLD], key=px.sort_key)
+
+
+def with_lingering(intent: Intent, before: OwnRanges, after: OwnRanges, now: float) -> OwnRanges:
+    """``after``, with what peers are told no more lingering. What was not judged ``before`` was told to nobody."""
+    if not intent.peers or not before.is_judged or before.ours == after.ours:
+        return after
+    lingering = dict(after.lingering)
+    for policy in {EVERYTHING, *(peer.export_policy for peer in intent.peers.values())}:
+        asked = (intent.gateway.export, policy)
+        gone = set(_told(before, *asked)).difference(_told(after, *asked))
+        until = dict.fromkeys(sorted(gone, key=px.sort_key), now + LINGER_SECONDS)
+        lingering[asked] = {**lingering.get(asked, {}), **until}
+    return replace(after, lingering=lingering)
 
 
 def exports(intent: Intent, own: OwnRanges) -> tuple[ExportReport, ...]:
@@ -53,7 +70,7 @@ def _rows(intent: Intent, own: OwnRanges) -> Iterator[ExportReport]:
             yield _row(prefix, parts[0].kind, owners)
         else:
             yield _row(prefix, ExportReason.LIMIT, owners, is_told=False)
-    for prefix in {prefix: None for former in own.former for prefix in _joined(_asked(former.ranges, export))}:
+    for prefix in own.lingering.get((export, EVERYTHING), ()):
         if prefix not in present and not _cover(prefix, listed):
             yield _row(prefix, ExportReason.LINGERING, "until the cloud has taken over what stands in its place")
     for each in _asked(own.all, export):
@@ -62,6 +79,11 @@ def _rows(intent: Intent, own: OwnRanges) -> Iterator[ExportReport]:
             yield _row(each.prefix, ExportReason.OVERLAPS_LEARNED, text, is_told=False)
         elif is_special(each.prefix):
             yield _row(each.prefix, ExportReason.SPECIAL_PURPOSE, each.owner, is_told=False)
+
+
+def _told(own: OwnRanges, export: Export, policy: Policy) -> list[Prefix]:
+    """The fewest prefixes for those of our ranges that are asked for, and that a peer's policy lets through."""
+    return _aggregate(tuple(_permitted((each.prefix for each in _asked(own.ours, export)), policy)))
 
 
 def _joined(ranges: Sequence[ClusterRange]) -> dict[Prefix, list[ClusterRange]]:
@@ -94,9 +116,8 @@ def _asked(ranges: Sequence[ClusterRange], export: Export) -> list[ClusterRange]
     return [each for each in ranges if each.kind in kinds]
 
 
-def _permitted(prefixes: Iterable[Prefix], version: int, policy: Policy) -> list[Prefix]:
-    some = [prefix for prefix in prefixes if px.version(prefix) == version]
-    return [prefix for prefix in some if may_export(policy, prefix)] if policy.allow or policy.deny else some
+def _permitted(prefixes: Iterable[Prefix], policy: Policy) -> Iterable[Prefix]:
+    return [prefix for prefix in prefixes if may_export(policy, prefix)] if policy.allow or policy.deny else prefixes
 
 
 def _cover(prefix: Prefix, by: Collection[Prefix]) -> Prefix | None:

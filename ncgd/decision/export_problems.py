@@ -17,7 +17,7 @@ _AGGREGATE = "list the cluster's CIDR in spec.advertisedPrefixes: the ranges ins
 
 
 def export_problems(rows: Sequence[ExportReport], world: World, intent: Intent) -> Iterator[Problem]:
-    """All of them, the worst first. ``rows``: what is advertised, and what is not."""
+    """All of them, the worst first. ``rows``: what is advertised, and what is not; none but on a gateway."""
     gateway, own = str(intent.gateway.ref), world.own
     owners = {each.prefix: each.owner for each in own.all}
     for prefix, learned in sorted(own.overlaps.items(), key=lambda item: px.sort_key(item[0]))[:1]:
@@ -58,7 +58,7 @@ def export_problems(rows: Sequence[ExportReport], world: World, intent: Intent) 
             "export.podCIDRs: None",
             is_error=False,
         )
-    elif intent.peers and not own.is_awaited and not told:
+    elif world.role.is_gateway and intent.peers and not own.is_awaited and not told:
         yield Problem(
             reason="NothingAdvertised",
             object=gateway,

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 
-from ncgd.decision.own_ranges import with_ranges, with_time
+from ncgd.decision.export import with_lingering
+from ncgd.decision.own_ranges import OwnRanges, with_ranges, with_time
 from ncgd.decision.world import World
 from ncgd.model.event import ClusterRangesRead
 from ncgd.model.prefix import Prefix
+from ncgd.model.spec import Intent
 
 
 def fold_ranges(world: World, event: ClusterRangesRead) -> World:
@@ -16,12 +18,16 @@ def fold_ranges(world: World, event: ClusterRangesRead) -> World:
         return replace(world, own=replace(world.own, is_awaited=True))
     known = _is_known(world)
     own = with_ranges(world.own, event.ranges, event.bare_nodes, _in_use(world), world.now, is_known=known)
-    return replace(world, own=own)
+    return _with_own(world, own)
 
 
 def pass_time(world: World) -> World:
     """The World as time passes."""
-    return replace(world, own=with_time(world.own, _in_use(world), world.now, is_known=_is_known(world)))
+    return _with_own(world, with_time(world.own, _in_use(world), world.now, is_known=_is_known(world)))
+
+
+def _with_own(world: World, own: OwnRanges) -> World:
+    return replace(world, own=with_lingering(world.intent or Intent(), world.own, own, world.now))
 
 
 def _is_known(world: World) -> bool:

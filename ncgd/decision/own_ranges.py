@@ -12,20 +12,13 @@ from ncgd.decision.policy import MARTIANS, Ranges
 from ncgd.model import prefix as px
 from ncgd.model.cluster_range import ClusterRange, RangeKind
 from ncgd.model.prefix import Prefix
+from ncgd.model.spec import Export, Policy
 
 LINGER_SECONDS = 60.0
 """What is not to be advertised any more still is for so long: a cloud takes time to put a joined range, or the halves
 of a divided one, in its place; and a Node that is renamed is gone for a moment."""
 RECHECK_SECONDS = 10.0
 """How often it is looked at whether what a range overlaps has gone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Former:
-    """Ranges as they were, advertised ``until`` then (the loop's clock)."""
-
-    ranges: tuple[ClusterRange, ...]
-    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +38,17 @@ class OwnRanges:
     """False: they were read before it was known what is in use here, so overlaps may be missing."""
     checked: float = 0.0
     """When that was looked at last (the loop's clock)."""
-    former: tuple[Former, ...] = ()
+    lingering: Mapping[tuple[Export, Policy], Mapping[Prefix, float]] = field(default_factory=dict)
+    """Prefixes that are told no more, by what was asked for and a peer's export policy: until when they still are.
+
+    By the loop's clock. Only these are kept, not all ranges as they were: Nodes may come and go every second.
+    """
 
     @property
     def due(self) -> list[float]:
         """When time alone changes something (the loop's clock)."""
         recheck = [self.checked + RECHECK_SECONDS] if self.overlaps else []
-        return [former.until for former in self.former] + recheck
+        return [until for prefixes in self.lingering.values() for until in prefixes.values()] + recheck
 
 
 def is_special(prefix: Prefix) -> bool:
@@ -83,29 +80,30 @@ def with_ranges(
     known = {each.prefix for each in before.ours}
     overlaps = _overlaps({each.prefix for each in ranges} - known, learned)
     after = replace(before, is_awaited=False, all=ranges, bare_nodes=bare_nodes, is_judged=is_known, checked=now)
-    return _judged(after, overlaps, now)
+    return _judged(after, overlaps)
 
 
 def with_time(before: OwnRanges, learned: Iterable[Prefix], now: float, *, is_known: bool = True) -> OwnRanges:
     """The ranges as time passes: what lingers goes, what was overlapped may be free."""
     if is_known and not before.is_judged:
-        unjudged = replace(before, ours=(), is_judged=True, checked=now)
-        return _judged(unjudged, _overlaps((each.prefix for each in before.all), learned), now)
+        judged = replace(before, is_judged=True, checked=now)
+        return _judged(judged, _overlaps((each.prefix for each in before.all), learned))
     if all(due > now for due in before.due):
         return before
-    after = replace(before, former=tuple(former for former in before.former if former.until > now))
+    lingering = {
+        asked: {prefix: until for prefix, until in prefixes.items() if until > now}
+        for asked, prefixes in before.lingering.items()
+    }
+    after = replace(before, lingering=lingering)
     if before.overlaps and before.checked + RECHECK_SECONDS <= now:
-        after = _judged(replace(after, checked=now), _overlaps(before.overlaps.keys(), learned), now)
+        after = _judged(replace(after, checked=now), _overlaps(before.overlaps.keys(), learned))
     return after
 
 
-def _judged(own: OwnRanges, overlaps: Mapping[Prefix, Prefix], now: float) -> OwnRanges:
-    """With what is ours told apart; what was ours until now lingers."""
+def _judged(own: OwnRanges, overlaps: Mapping[Prefix, Prefix]) -> OwnRanges:
+    """With what is ours told apart."""
     ours = tuple(each for each in own.all if each.prefix not in overlaps and not is_special(each.prefix))
-    former = own.former
-    if own.ours and ours != own.ours:
-        former = (*former, Former(ranges=own.ours, until=now + LINGER_SECONDS))
-    return replace(own, ours=ours, overlaps=overlaps, former=former)
+    return replace(own, ours=ours, overlaps=overlaps)
 
 
 def _overlaps(ranges: Iterable[Prefix], learned: Iterable[Prefix]) -> dict[Prefix, Prefix]:

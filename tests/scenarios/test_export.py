@@ -1,5 +1,6 @@
 """The way back: which networks of the cluster peers are told of, as nodes come and go and claims collide."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,8 @@ from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.cluster_range import ClusterRange, RangeKind
 from ncgd.model.prefix import Prefix
-from ncgd.model.reason import Refusal
+from ncgd.model.reason import Refusal, RoleReason
+from ncgd.model.role import Part, Role
 from ncgd.model.spec import Export, Intent, PodExport, Policy, PrefixRule, ServiceExport
 from tests.scenarios.site import VPC, Site, attributes, ha_vpn, healthy_site
 
@@ -184,7 +186,7 @@ def test_who_was_first_is_known_though_the_nodes_are_read_before_the_kernel() ->
     site.tell(ev.RoutesRead(routes=routes, backstops=frozenset()), ev.PrefixesRemembered(prefixes=frozenset(disk)))
     site.tell(ev.Ticked())
     assert site.world.own.overlaps == {px.parse("10.128.3.0/24"): VPC}
-    assert site.world.own.former == (), "it was told to nobody"
+    assert not any(site.world.own.lingering.values()), "it was told to nobody"
 
 
 def test_a_range_is_ours_once_nobody_else_claims_it() -> None:
@@ -215,6 +217,46 @@ def test_an_export_policy_judges_each_range_before_it_is_joined() -> None:
     site = cluster(pods(one="10.244.0.0/24", two="10.244.1.0/24"), intent)
     assert told(site) == ["10.244.0.0/24"]
     assert told(site, "peer-2") == ["10.244.0.0/23"]
+
+
+def test_what_lingers_is_what_an_export_policy_had_let_through() -> None:
+    deny = PrefixRule(prefix=px.parse("10.244.1.0/24"), ge=24, le=24)
+    intent = unlisted()
+    intent = replace(
+        intent, peers={**intent.peers, "peer-1": replace(intent.peers["peer-1"], export_policy=Policy(deny=(deny,)))}
+    )
+    site = cluster(pods(one="10.244.0.0/24", two="10.244.1.0/24", three="10.244.3.0/24"), intent)
+    reading(site, pods(two="10.244.1.0/24", three="10.244.3.0/24"))
+    assert told(site) == ["10.244.0.0/24", "10.244.3.0/24"]
+    assert told(site, "peer-2") == ["10.244.0.0/23", "10.244.1.0/24", "10.244.3.0/24"]
+    site.after(LINGER_SECONDS)
+    assert told(site) == ["10.244.3.0/24"]
+    assert told(site, "peer-2") == ["10.244.1.0/24", "10.244.3.0/24"]
+
+
+@pytest.mark.parametrize("is_gateway", [True, False])
+def test_nodes_that_come_and_go_make_no_pass_dearer(monkeypatch: pytest.MonkeyPatch, *, is_gateway: bool) -> None:
+    calls, collapse = [0], px.collapse
+
+    def counted(prefixes: Iterable[Prefix]) -> list[Prefix]:
+        calls[0] += 1
+        return collapse(prefixes)
+
+    monkeypatch.setattr(px, "collapse", counted)
+    site = cluster(many(100))
+    if not is_gateway:
+        role = Role(part=Part.STANDBY, holder="other", epoch=2, reason=RoleReason.OTHER_HOLDS, message="")
+        site.tell(ev.RoleChanged(role=role))
+    for number in range(40):
+        site.tell(many(100 - number))
+    site.settle()
+    calls[0] = 0
+    site.one_pass()
+    assert calls[0] == 0, "nothing has changed since the last pass"
+    (lingering,) = site.world.own.lingering.values()
+    assert len(lingering) == 39, "only what is told no more"
+    site.after(LINGER_SECONDS + 1)
+    assert not any(site.world.own.lingering.values())
 
 
 def many(count: int) -> ev.ClusterRangesRead:
