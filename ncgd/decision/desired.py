@@ -84,6 +84,9 @@ def desired_state(world: World) -> Desired:
     lost = lost_peers(intent, world, able)
     if world.intent is not None:
         _decide_paths(intent, world.intent, world)
+    elif world.role.part != Part.STANDALONE:  # an API server may be long in answering, a file is not
+        unread = Intent(is_complete=False)
+        _protect(unread, {GATEWAY: (gateway_check(unread, world), MAX_PREFIXES)}, world)
     links = {plan.link.name: plan.link for plan in tunnels.values() if plan.link}
     overlay = vxlan_links(intent, crossing, world)
     tables: dict[str, Rows] = {

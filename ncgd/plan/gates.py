@@ -9,12 +9,12 @@ from ncgd.model.role import Part
 from ncgd.model.spec import Intent
 
 PROTECTIVE = frozenset({"backstops", "guard", "memory"})
-"""Tables that keep cleartext in; they are right whatever the role turns out to be."""
+"""Tables that keep cleartext in; they are right whatever the role turns out to be, and the resources."""
 
 
 def closed(table: str, world: World, desired: Desired) -> str | None:
     """Why a table may not be written yet, or None when it may."""
-    if world.intent is None:
+    if world.intent is None and (world.role.part == Part.STANDALONE or table not in PROTECTIVE):
         return "the resources have not been read yet"
     if world.capability is None:
         return "the capability probe has not finished"
@@ -30,7 +30,8 @@ def closed(table: str, world: World, desired: Desired) -> str | None:
         return None
     if _is_filter_unread(table, world):
         return world.filter_reason or "nftables has not been read yet"
-    if table == "neighbors" and world.role.is_gateway and (reason := _unknown_neighbors(world, world.intent)):
+    is_told = table == "neighbors" and world.role.is_gateway
+    if is_told and world.intent and (reason := _unknown_neighbors(world, world.intent)):
         return reason
     if table == "slices" and (reason := _unpublished(world)):
         return reason

@@ -58,7 +58,7 @@ class Site:
     """The outside, and the ncgd that looks at it."""
 
     def __init__(self, intent: Intent, capability: ev.Capability = CAPABLE, role: Role = STANDALONE) -> None:
-        self.now = 0.0
+        self.now, self.intent = 0.0, intent
         self.role = role
         """What ncgd starts with; whoever shares a gateway starts undecided."""
         self.capability = capability
@@ -100,12 +100,12 @@ class Site:
         self.desired: Desired | None = None
         self.start(intent)
 
-    def start(self, intent: Intent, *, in_a_hurry: bool = False) -> None:
-        """A new ncgd meets the outside as it is; ``in_a_hurry`` it makes a pass after each thing that it learns."""
+    def start(self, intent: Intent | None, *, in_a_hurry: bool = False) -> None:
+        """A new ncgd meets the outside, perhaps but the resources; ``in_a_hurry`` it makes a pass after each event."""
         self.world = World(started=self.now, now=self.now, node="node-1", role=self.role)
-        self.intent = intent
+        self.intent = intent or self.intent
         for event in (
-            ev.IntentRead(intent=intent),
+            *([ev.IntentRead(intent=intent)] if intent else ()),
             ev.CapabilityProbed(capability=self.capability),
             ev.PrefixesRemembered(prefixes=frozenset(self.disk), flaw=self.flaw),
             self.guard_as_it_is(),
@@ -129,7 +129,7 @@ class Site:
         own = frozenset(row for row in self.exempt if isinstance(row, Extra))
         return ExemptionRead(prefixes=frozenset(Prefix(row) for row in self.exempt if isinstance(row, int)), own=own)
 
-    def reboot(self, intent: Intent) -> None:
+    def reboot(self, intent: Intent | None) -> None:
         """The machine starts anew: nothing is left but the disk."""
         for name in [name for name in self.interfaces if name != "eth0"]:
             del self.interfaces[name]

@@ -44,6 +44,18 @@ def test_after_a_reboot_all_is_protected_before_any_program_answers() -> None:
     assert site.report().leak.remembered == 0
 
 
+def test_resources_in_files_are_there_at_once_and_are_waited_for() -> None:
+    site = healthy_site()
+    site.saved()
+    site.reboot(None)
+    site.settle()
+    assert site.protects(VPC) == (False, False)
+    assert site.plans[-1].held["guard"] == "the resources have not been read yet"
+    site.tell(ev.IntentRead(intent=site.intent))
+    site.settle()
+    assert site.protects(VPC) == (True, True)
+
+
 def test_after_a_reboot_nothing_is_forwarded_before_all_is_protected() -> None:
     many = [px.make(4, (10 << 24) + (1 << 22) + (number << 8), 24) for number in range(25_000)]
     site = healthy_site()
