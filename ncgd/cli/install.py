@@ -46,7 +46,8 @@ def install(
     """Install ncgd in a cluster, or upgrade it: definitions, rights, DaemonSet, NetworkConnectivityGateway/default.
 
     Safe to repeat. Tunnels, peers, Secrets and an existing gateway are never touched, and an upgrade replaces the
-    pods node by node: tunnels stay up.
+    pods node by node. The gateway is handed over when its node's turn comes: where there are two candidates, pods miss
+    the VPC for about half a second; where there is one, until its new pod is up.
     """
     with told():
         cluster = connected(kubeconfig)

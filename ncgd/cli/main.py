@@ -27,6 +27,7 @@ Examples:
   ncgctl get overlaybgppeer -o yaml
   ncgctl explain 10.128.0.0/20
   ncgctl explain tunnel-1
+  kubectl exec -n kube-system POD -c ncgd -- ncgctl status   # in a cluster
 
 Exit status:
   0  fine, or nothing worse than a warning

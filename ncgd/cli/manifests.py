@@ -14,6 +14,8 @@ FOLDER = Path(__file__).parents[1] / "config"
 CEL_MINOR = 25
 """CEL rules in definitions are on by default from Kubernetes 1.25 (KEP-2876)."""
 DAEMON_SET, KEYS = "DaemonSet", "ncgd-keys"
+OPTIONAL = frozenset({"ncgd-definitions", "ncgd-services"})
+"""ClusterRoles that ncgd does without: what each is for stands in config/rbac."""
 PODS = "app.kubernetes.io/name=ncgd"
 """Selects ncgd's pods."""
 

@@ -1,7 +1,7 @@
 """One short-lived pod on each node, made from ncgd's own DaemonSet: same image, same rights, another command."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ POLL_SECONDS = 0.5
 _NOT_FOR_LONG = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "args")
 _TOKEN = "token"  # noqa: S105 - the name of a volume
 _HOPELESS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
-_ENDED = {"Succeeded", "Failed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +29,18 @@ class Ended:
     """What it printed; why it failed, else."""
 
 
-def node_pod(daemon_set: Json, node: str, command: Sequence[str], purpose: str) -> Json:
-    """The pod for one node. It has no service account: that may be gone already, and it asks the API nothing."""
+def node_pod(daemon_set: Json, node: str, command: Sequence[str], purpose: str, without: Collection[str] = ()) -> Json:
+    """The pod for one node. It has no service account: that may be gone already, and it asks the API nothing.
+
+    ``without``: volumes that the command does not need.
+    """
+    without = {_TOKEN, *without}
     template = daemon_set["spec"]["template"]["spec"]
     own = next(each for each in template["containers"] if each["name"] == CONTAINER)
     container = {name: value for name, value in own.items() if name not in _NOT_FOR_LONG}
     container["command"] = list(command)
     container["terminationMessagePolicy"] = "FallbackToLogsOnError"
-    container["volumeMounts"] = [each for each in own.get("volumeMounts", ()) if each["name"] != _TOKEN]
+    container["volumeMounts"] = [each for each in own.get("volumeMounts", ()) if each["name"] not in without]
     kept = ("hostNetwork", "dnsPolicy", "priorityClassName", "tolerations", "securityContext", "imagePullSecrets")
     return {
         "apiVersion": "v1",
@@ -54,20 +57,27 @@ def node_pod(daemon_set: Json, node: str, command: Sequence[str], purpose: str) 
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 5,
             "containers": [container],
-            "volumes": [each for each in template.get("volumes", ()) if each["name"] != _TOKEN],
+            "volumes": [each for each in template.get("volumes", ()) if each["name"] not in without],
         },
     }
 
 
 async def run(
-    cluster: Cluster, daemon_set: Json, commands: Mapping[str, Sequence[str]], purpose: str, *, seconds: float, say: Say
+    cluster: Cluster,
+    daemon_set: Json,
+    commands: Mapping[str, Sequence[str]],
+    purpose: str,
+    *,
+    seconds: float,
+    say: Say,
+    without: Collection[str] = (),
 ) -> dict[str, Ended]:
     """Run a command on each node, and say by node how it ended; the pods are removed. Raises DriverError."""
     pods = f"/api/v1/namespaces/{daemon_set['metadata']['namespace']}/pods"
     ended: dict[str, Ended] = {}
     try:
         for node, command in commands.items():
-            pod = node_pod(daemon_set, node, command, purpose)
+            pod = node_pod(daemon_set, node, command, purpose, without)
             await _remove(cluster, f"{pods}/{pod['metadata']['name']}")
             await patiently(lambda pod=pod: cluster.create(pods, pod))  # type: ignore[misc]
         clock = asyncio.get_running_loop().time

@@ -5,7 +5,7 @@ from typing import Any
 
 from ncgd.cli import node_pods
 from ncgd.cli.facts.kube import is_linux, is_ready
-from ncgd.cli.manifests import DAEMON_SET, PODS, manifests, path_of, with_image
+from ncgd.cli.manifests import DAEMON_SET, PODS, image_of, manifests, path_of, with_image
 from ncgd.cli.ownership import refuse_foreign
 from ncgd.cli.patience import Say, if_there, patiently, until
 from ncgd.decision.preflight.cluster import GATEWAY_LABEL
@@ -68,7 +68,9 @@ class Removal:
             await self._unlabel()
         if dirty:
             told = "; ".join(f"{node}: {why}" for node, why in dirty.items())
-            raise Rejected(f"not everything is gone from every node ({told}); uninstall again when these are back")
+            kept = " --keep-resources" if keeps_resources else ""
+            again = f"ncgctl uninstall --image {image_of(daemon_set)}{kept}"
+            raise Rejected(f"not everything is gone from every node ({told}); when these are back: {again}")
 
     async def _stop(self, image: str | None, seconds: float) -> Json:
         """The DaemonSet as it was, or as it would be installed."""

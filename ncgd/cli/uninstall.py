@@ -26,6 +26,9 @@ def uninstall(*, kubeconfig: Path | None, keep_resources: bool, image: str | Non
     The pods end, a pod on each node removes links, routes, tables and state, then rights, leases and definitions go,
     and with the definitions all tunnels, peers and gateways. Secrets stay: they are yours. Safe to repeat.
 
+    On the nodes kernel settings stay as they are (net.ipv4: forwarding, rp_filter, multipath hashing), and the empty
+    folder /var/lib/ncgd.
+
     Nothing holds traffic for the VPC back any more then: what is still sent there leaves by other routes, in clear.
     """
     with told():

@@ -29,8 +29,8 @@ VPC's prefixes in the kernel.
 runs on each of them and reads its resources from an API server; one of node1 and node2
 is the gateway, and the others send their pods' packets there.
 
-Needs root and Debian 12, 13 or Ubuntu 24.04 (elsewhere:
-says what to install); what is missing is installed on the first "up".
+Needs root and Debian 12, 13 or Ubuntu 24.04, where the first "up" installs what is
+missing; elsewhere it says what to install.
 """
 _EPILOG = """\
 try this:
@@ -49,7 +49,8 @@ in the cluster:
   sudo python3 -m ncgd.lab status                                who is the gateway, and why
   sudo python3 -m ncgd.lab node kill node1                       power loss: the other takes over
   sudo python3 -m ncgd.lab node start node1
-  sudo python3 -m ncgd.lab node cordon node2                     hands the gateway over; uncordon
+  sudo python3 -m ncgd.lab node cordon node2                     hands the gateway over
+  sudo python3 -m ncgd.lab node uncordon node2
   sudo python3 -m ncgd.lab exec node3 -- ncgctl status
 """
 

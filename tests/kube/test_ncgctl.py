@@ -284,12 +284,13 @@ def test_nodes_that_cannot_be_cleaned_are_named_and_cleaned_the_next_time(tmp_pa
     async def scenario(it: Site) -> None:
         it.server.add_node("worker2", is_ready=False)
         it.server.add_node("windows", is_ready=False, labels={"kubernetes.io/os": "windows"})
-        await it.install()
+        await it.install("--image", "registry.example/ncgd:7")
         it.server.pod = lambda _: Outcome(phase="Failed", message="ncgd: not clean: interface ncg1 is busy")
         answer = await it.ncgctl("uninstall")
         assert answer.exit_code == 1
         assert "worker1: ncgd: not clean: interface ncg1 is busy" in answer.stderr
         assert "worker2: the node is not ready" in answer.stderr
+        assert "ncgctl uninstall --image registry.example/ncgd:7" in answer.stderr, "the DaemonSet that knew it is gone"
         it.server.pod = lambda _: Outcome()
         it.get("/v1/nodes", "worker2", "")["status"]["conditions"][0]["status"] = "True"
         answer = await it.ncgctl("uninstall", "--image", "registry.example/ncgd:7")

@@ -23,6 +23,7 @@ def test_verify_looks_at_cluster_and_nodes(tmp_path: Path) -> None:
         asked: dict[str, list[str]] = {}
 
         def kubelet(pod: Json) -> Outcome:
+            assert {each["name"] for each in pod["spec"]["volumes"]} == {"run"}, "nothing of the node to write to"
             asked[pod["spec"]["nodeName"]] = pod["spec"]["containers"][0]["command"]
             return Outcome(log=facts(pod["spec"]["nodeName"]))
 
@@ -59,6 +60,17 @@ def test_verify_changes_nothing_before_an_installation(tmp_path: Path) -> None:
         assert "none of ncgd's kinds is known" in answer.stdout
         assert "could not be looked at: ErrImagePull: not found" in answer.stdout
         assert it.server.names() == NODES
+
+    run(tmp_path, scenario)
+
+
+def test_what_only_an_option_needs_is_no_failure(tmp_path: Path) -> None:
+    async def scenario(it: Site) -> None:
+        await it.install("--gateway-node", "worker1")
+        it.server.denied = {"list services", "watch services"}
+        answer = await it.ncgctl("verify", "-o", "json", "--no-nodes")
+        told = {check["name"]: check["verdict"] for check in json.loads(answer.stdout)["checks"]}
+        assert (answer.exit_code, told["daemon-rights"]) == (0, "warn")
 
     run(tmp_path, scenario)
 

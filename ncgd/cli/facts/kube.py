@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ncgd.cli.facts.folder import shapes
-from ncgd.cli.manifests import image_of, is_ours, manifests, rights
+from ncgd.cli.manifests import OPTIONAL, image_of, is_ours, manifests, rights
 from ncgd.decision.preflight.cluster import ANNOTATION, GATEWAY_LABEL
 from ncgd.decision.preflight.facts import ClusterFacts, ClusterNode, Daemon, Wanted
 from ncgd.model import prefix as px
@@ -76,7 +76,8 @@ class Facts:
             definitions=await self._definitions(),
             denied=await self._denied(),
             unreadable_keys=tuple([name for name in sorted(secrets) if not await self._may_read(name)]),
-            lacking=await self._lacking() if daemon else (),
+            lacking=await self._lacking(is_optional=False) if daemon else (),
+            lacking_options=await self._lacking(is_optional=True) if daemon else (),
             daemon=daemon,
             has_foreign_daemon=named is not None and daemon is None,
             enabled=await self._enabled(),
@@ -166,9 +167,10 @@ class Facts:
         asked = {"verb": "list", "resource": "secrets", "namespace": v1.DEFAULT_NAMESPACE, "name": secret}
         return await self._may(asked)
 
-    async def _lacking(self) -> tuple[str, ...]:
+    async def _lacking(self, *, is_optional: bool) -> tuple[str, ...]:
         """Of what this version grants to ncgd; the keys are another matter."""
-        granted = [each for each in rights(manifests(0)) if each["resource"] != "secrets"]
+        items = [item for item in manifests(0) if (item["metadata"]["name"] in OPTIONAL) is is_optional]
+        granted = [each for each in rights(items) if each["resource"] != "secrets"]
         answers = await asyncio.gather(*map(self._may, granted))
         lacking = (each for each, may in zip(granted, answers, strict=True) if not may)
         return tuple(dict.fromkeys(f"{each['verb']} {each['resource']}" for each in lacking))

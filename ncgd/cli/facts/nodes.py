@@ -15,6 +15,9 @@ from ncgd.sources.kubernetes.client import Cluster
 LOOK_SECONDS = 60.0
 """Longest wait for the pods, which includes fetching the image."""
 
+_NOT_TO_LOOK = ("state", "sysctls")
+"""Volumes of the node: only reading, this makes no folder there and gets no kernel settings to write."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -37,7 +40,9 @@ async def look(
     try:
         there = await if_there(lambda: cluster.get(path_of(packaged)))
         daemon_set = with_image(there if there and is_ours(there) else packaged, image)
-        ended = await node_pods.run(cluster, daemon_set, commands, "verify", seconds=LOOK_SECONDS, say=say)
+        ended = await node_pods.run(
+            cluster, daemon_set, commands, "verify", seconds=LOOK_SECONDS, say=say, without=_NOT_TO_LOOK
+        )
     except DriverError as error:
         return Seen(unseen=tuple((name, str(error)) for name in commands))
     facts, unseen = [], []

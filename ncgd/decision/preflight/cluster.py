@@ -138,6 +138,9 @@ def _daemon(cluster: ClusterFacts) -> Iterator[Check]:
     if cluster.lacking:
         todo = "ncgctl install (or kubectl apply -f config/rbac) of the version that runs"
         yield fail("daemon-rights", CLUSTER, f"ncgd may not {_few(cluster.lacking)}", todo)
+    elif cluster.lacking_options:
+        todo = "services.yaml (spec.export.services) and definitions.yaml (older definitions) in config/rbac, if wanted"
+        yield warn("daemon-rights", CLUSTER, f"ncgd may not {_few(cluster.lacking_options)}", todo)
     else:
         yield ok("daemon-rights", CLUSTER, "ncgd may do what it needs")
 

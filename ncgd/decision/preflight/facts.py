@@ -95,6 +95,8 @@ class ClusterFacts:
     """Secrets that tunnels name and that ncgd's service account may not read."""
     lacking: tuple[str, ...] = ()
     """What ncgd's service account may not do of what config/rbac grants: ``watch nodes``."""
+    lacking_options: tuple[str, ...] = ()
+    """The same, of what only optional features need."""
     daemon: Daemon | None = None
     has_foreign_daemon: bool = False
     """A DaemonSet of ncgd's name is there, and not of ncgd's manifests."""

@@ -7,10 +7,11 @@ from ncgd.decision.preflight.verdict import Check, fail, ok, warn
 
 NAME = "psk"
 
+_MAKE = 'printf %s "$KEY" | kubectl create secret generic NAME -n kube-system --from-file=psk=/dev/stdin'
 _SUSPICIOUS = {
     "newline": (
         "it ends with a newline, which counts as part of the key",
-        "if the far end's has none: echo -n KEY | base64, or kubectl create secret --from-literal=psk=KEY",
+        f"if the far end's has none, delete the Secret and make it again: {_MAKE}",
     ),
     "space": ("white space surrounds it, which counts as part of the key", "write the key without it"),
     "quoted": ("it stands in quotes, which count as part of the key", "write the key without them"),

@@ -43,7 +43,7 @@ def _kernel(node: NodeFacts) -> Check:
 
 
 def _dataplane(node: NodeFacts, *, in_pods: bool) -> Check:
-    """``in_pods``: one charon serves all tunnels, and userspace ESP needs one for each."""
+    """``in_pods``: one charon serves all tunnels, and userspace ESP needs one for each: config/userspace has them."""
     can = node.capability
     if not can.may_administer:
         return warn("dataplane", node.name, can.detail, "run ncgctl as root, or the pod with NET_ADMIN, to find out")
@@ -52,7 +52,7 @@ def _dataplane(node: NodeFacts, *, in_pods: bool) -> Check:
     lacks = f"no kernel ESP ({can.detail})"
     load = "load xfrm_interface, esp4 and gcm (package linux-modules-extra on some clouds)"
     if in_pods:
-        return fail("dataplane", node.name, lacks, f"{load}, or choose another node: pods have no userspace ESP")
+        return fail("dataplane", node.name, lacks, f"{load}, or choose another node, or see config/userspace")
     if can.userspace_esp:
         return warn("dataplane", node.name, lacks, f"{load}; userspace ESP is slower")
     return fail("dataplane", node.name, lacks, f"{load}, or provide /dev/net/tun and charon's kernel-libipsec")

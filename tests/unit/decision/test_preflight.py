@@ -190,6 +190,13 @@ TUNNELS = "OverlayVPNTunnel"
             {"daemon": Daemon(image="ncgd:1", desired=1, updated=1, available=1), "lacking": ("watch nodes",)},
             [("daemon-rights", Verdict.FAIL)],
         ),
+        (
+            {
+                "daemon": Daemon(image="ncgd:1", desired=1, updated=1, available=1),
+                "lacking_options": ("list services",),
+            },
+            [("daemon-rights", Verdict.WARN)],
+        ),
         ({"unreadable_keys": ("other-key",)}, [("key-rights", Verdict.FAIL)]),
         ({"unknown": {"nodes": "the API server says 403: no"}}, [("unknown", Verdict.WARN)]),
     ],
