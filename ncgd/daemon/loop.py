@@ -70,11 +70,12 @@ class Loop:
         program: Program,
         node: str,
         *,
+        gateway: str = "default",
         role: Role = STANDALONE,
         clock: Callable[[], float] = time.monotonic,
         observe: Observe = lambda _: None,
     ) -> None:
-        """``tables`` by name; ``program`` writes routes; ``role`` to start with; ``clock`` in seconds, monotonic."""
+        """``program`` writes routes; ``gateway``: its Lease's; ``role`` to start with; ``clock``: monotonic seconds."""
         self._mailbox = mailbox
         self._tables = tables
         self._program = program
@@ -83,7 +84,7 @@ class Loop:
         self._slow: dict[str, asyncio.Task[Outcome[object]]] = {}
         self._programming: asyncio.Task[None] | None = None
         now = clock()
-        self.state = State(World(started=now, now=now, node=node, role=role))
+        self.state = State(World(started=now, now=now, node=node, gateway=gateway, role=role))
 
     async def run(self) -> None:
         """Pass after pass."""

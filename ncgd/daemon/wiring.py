@@ -105,7 +105,15 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
     }
     place = home(settings, vault, mailbox)
     tables |= place.tables
-    loop = Loop(mailbox, tables, kernel.program, settings.node, role=place.role, observe=place.observe)
+    loop = Loop(
+        mailbox,
+        tables,
+        kernel.program,
+        settings.node,
+        gateway=settings.gateway,
+        role=place.role,
+        observe=place.observe,
+    )
     api = Api(settings.socket, lambda: loop.state)
 
     async def probe_until_able() -> None:

@@ -169,7 +169,7 @@ def _publish(intent: Intent, changed: Decision, world: World) -> None:
     if world.role.part != Part.ACTIVE:
         packing.end()
         return
-    if packing.begin(intent.gateway.ref.name, world.node, world.role.epoch):
+    if packing.begin(world.gateway, world.node, world.role.epoch):
         spoken = {*routes.desired, *protection.learned, *protection.remembered}
     fresh = packing.adopt()
     if fresh and intent.gateway.leak_protection != LeakProtection.OFF:  # the other nodes send it here

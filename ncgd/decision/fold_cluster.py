@@ -14,8 +14,9 @@ def fold_cluster(world: World, event: ev.RoleChanged | ev.SlicesRead | ev.WaysRe
     match event:
         case ev.RoleChanged(role=role):
             return _heard(fold_role(world, role))
-        case ev.SlicesRead(slices=slices):
-            world.packing.read(slices)
+        case ev.SlicesRead(slices=slices, damaged=damaged):
+            ours = {name: row for name, row in slices.items() if row.gateway == world.gateway}
+            world.packing.read(ours, frozenset(name for name in damaged if name.rpartition("-")[0] == world.gateway))
             if not world.role.is_decided:  # should it be the gateway, the others send it here at once
                 world.protection.adopt(world.packing.published)
             return _heard(read_again(world, "slices"))

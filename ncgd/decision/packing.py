@@ -18,6 +18,8 @@ class Packing:
     def __init__(self) -> None:
         """Nothing is known of the API, and it is nobody's term."""
         self.held: dict[str, RouteSlice] = {}
+        self.damaged: frozenset[str] = frozenset()
+        """Slices in the API that nobody can understand."""
         self.is_read = False
         self.rows: dict[str, RouteSlice] = {}
         """As they should be; empty while it is not our term."""
@@ -48,11 +50,11 @@ class Packing:
             (row.node, row.epoch) == (stamp.node, stamp.epoch) for row in self.ours.values()
         )
 
-    def read(self, slices: Mapping[str, RouteSlice]) -> None:
+    def read(self, slices: Mapping[str, RouteSlice], damaged: frozenset[str] = frozenset()) -> None:
         """Take over what the API holds. Equal rows are kept as one object: comparing them is then no work."""
         known = {**self.held, **self.rows}
         self.held = {name: known[name] if known.get(name) == row else row for name, row in slices.items()}
-        self.is_read = True
+        self.damaged, self.is_read = damaged, True
 
     def hear(self, epoch: int) -> frozenset[Prefix]:
         """What a node is to believe while ``epoch`` is the Lease's: only what was written in this term takes away."""
@@ -94,6 +96,8 @@ class Packing:
         if may_remove and self._adopted:
             batch |= self._adopted
             self._adopted = set()
+        for name in self.damaged - self.rows.keys() if may_remove else ():
+            self._fill(name, frozenset())
         wanted = {prefix for prefix in batch if is_wanted(prefix)}
         self._drop((batch - wanted) & self._home.keys())
         self._add(wanted - self._home.keys())
@@ -127,7 +131,7 @@ class Packing:
             self._with_room.discard(name)
 
     def _new_name(self) -> str:
-        taken = {_number(name) for name in self.rows}
+        taken = {_number(name) for name in (*self.rows, *self.damaged)}
         gateway = self._stamp.gateway if self._stamp else ""
         return f"{gateway}-{next(number for number in range(len(taken) + 1) if number not in taken)}"
 

@@ -37,7 +37,9 @@ def has_heard_all(world: World) -> bool:
     if role.is_gateway:
         return intent.is_complete and all(name in world.synced for name in intent.peers)
     held = world.packing.held.values()
-    return bool(held) and bool(role.holder) and all(row.epoch >= role.epoch for row in held)
+    return (
+        bool(held) and not world.packing.damaged and bool(role.holder) and all(row.epoch >= role.epoch for row in held)
+    )
 
 
 def in_force(intent: Intent, role: Role) -> Intent:

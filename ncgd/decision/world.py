@@ -83,6 +83,8 @@ class World:
     started: float = 0.0
     now: float = 0.0
     node: str = ""
+    gateway: str = "default"
+    """Whose Lease decides about the part played here, and whose slices are read and written."""
     role: Role = STANDALONE
     stood_down: float | None = None
     """When it was found not to be the gateway (any more), by the loop's clock; None while it is, or undecided."""

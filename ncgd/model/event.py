@@ -219,6 +219,8 @@ class SlicesRead:
     """All OverlayRouteSlices of the namespace, by name."""
 
     slices: Mapping[str, RouteSlice]
+    damaged: frozenset[str] = frozenset()
+    """Names of those that cannot be understood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,15 +56,16 @@ def test_what_one_writes_the_others_read(places: Places, tmp_path: Path) -> None
     run(places, tmp_path, scenario)
 
 
-def test_a_damaged_slice_leaves_what_was_read_of_it(places: Places, tmp_path: Path) -> None:
+def test_a_damaged_slice_is_told_by_name_until_it_is_written_anew(places: Places, tmp_path: Path) -> None:
     async def scenario(place: Place, node: Running) -> None:
         await publish(node, ONE)
         await until(lambda: node.published == {ONE})
         await place.edit(KIND, "default-0", "spec.prefixes", ["10.128.0.0/99"])
         await until(lambda: "SliceDamaged" in node.reasons)
-        assert node.published == {ONE}
+        assert (node.published, node.slices[-1].damaged) == (set(), {"default-0"})
         await publish(node, OTHER)
         await until(lambda: node.published == {OTHER} and "SliceDamaged" not in node.reasons)
+        assert not node.slices[-1].damaged
 
     run(places, tmp_path, scenario)
 

@@ -88,8 +88,8 @@ class Site:
         self.is_probe_mute = False
         self.neighbors: dict[str, Neighbor] = {}
         self.sent: dict[str, dict[Prefix, Attributes]] = {}
-        self.slices: dict[str, RouteSlice] = {}
-        """What the API server holds; several sites may share it."""
+        self.slices, self.damaged = dict[str, RouteSlice](), set[str]()
+        """What the API server holds; several sites may share it. And names of what cannot be understood."""
         self.ways: dict[IPAddress, Way | None] = {}
         """How the kernel would send to other nodes; those that are not named here are on the link of eth0."""
         self.asked: set[IPAddress] = set()
@@ -178,7 +178,7 @@ class Site:
 
     def reads_slices(self) -> None:
         """The API server tells what it holds."""
-        self._tell(ev.SlicesRead(slices=dict(self.slices)))
+        self._tell(ev.SlicesRead(slices=dict(self.slices), damaged=frozenset(self.damaged - self.slices.keys())))
 
     def tell(self, *events: ev.Event) -> None:
         """Something happens."""

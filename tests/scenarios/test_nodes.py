@@ -8,7 +8,7 @@ import pytest
 from ncgd.api.views import status
 from ncgd.cli.screen import render
 from ncgd.decision.crossing import VXLAN_LINK, vxlan_mac
-from ncgd.decision.role import DRAINED_AFTER_SECONDS
+from ncgd.decision.role import DRAINED_AFTER_SECONDS, has_heard_all
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.fib import Adjacency, Interface, Way
@@ -232,6 +232,39 @@ def test_a_slice_that_is_gone_says_nothing_until_the_gateway_has_written_it_agai
     site.settle()
     assert OTHER not in site.routes
     assert site.protects(OTHER) == (False, False)
+
+
+def test_what_a_restarted_node_remembers_stays_while_a_slice_cannot_be_read() -> None:
+    site = node()
+    site.slices |= published(OTHER, number=1)
+    site.reads_slices()
+    assert site.saved() == {VPC, OTHER}
+    site.role = UNDECIDED
+    site.start(site.intent)
+    hears(site, follows("gw-a", 1))
+    whole = site.slices.pop("default-1")
+    site.damaged = {"default-1"}
+    site.reads_slices()
+    site.after(DRAINED_AFTER_SECONDS)
+    assert site.carries(OTHER) == {"eth0"}
+    assert site.protects(OTHER) == (True, True)
+    site.slices["default-1"] = replace(whole, prefixes=frozenset())
+    site.reads_slices()
+    site.after(DRAINED_AFTER_SECONDS)
+    assert OTHER not in site.routes
+    assert site.protects(OTHER) == (False, False)
+
+
+def test_slices_of_another_gateway_are_not_believed() -> None:
+    site = node()
+    other = RouteSlice(name="other-0", gateway="other", node="gw-x", epoch=9, prefixes=frozenset({OTHER}))
+    site.slices[other.name] = other
+    site.damaged = {"other-1"}
+    site.reads_slices()
+    site.settle()
+    assert OTHER not in site.routes
+    assert site.protects(OTHER) == (False, False)
+    assert has_heard_all(site.world)
 
 
 def test_what_was_written_before_this_term_adds_and_takes_nothing_away() -> None:

@@ -12,7 +12,7 @@ from ncgd.model import prefix as px
 from ncgd.model.cluster_range import ClusterRange, RangeKind
 from ncgd.model.reason import RoleReason
 from ncgd.model.role import Part, Role
-from ncgd.model.spec import LeakProtection
+from ncgd.model.spec import LeakProtection, ObjectRef
 from tests.scenarios.site import ON_LINK, VPC, Site, attributes, ha_vpn
 from tests.scenarios.test_nodes import OTHER, ROUTED, UNDECIDED, A, B, follows, hears, published, touched
 
@@ -124,6 +124,31 @@ def test_a_newcomer_without_leak_protection_keeps_what_is_published() -> None:
     site.reads_slices()
     site.after(1.0)
     assert {(row.epoch, row.prefixes) for row in site.slices.values()} == {(2, frozenset({VPC, OTHER}))}
+
+
+def test_a_damaged_slice_is_written_anew_and_one_of_before_our_term_once_the_peers_have_spoken() -> None:
+    site = candidate_that_is_active()
+    site.slices.clear()
+    site.damaged = {"default-0", "default-3"}
+    site.reads_slices()
+    site.after(1.0)
+    assert {name: (row.epoch, row.prefixes) for name, row in site.slices.items()} == {
+        "default-0": (2, {VPC}),
+        "default-3": (2, frozenset()),
+    }
+    site = newcomer()
+    site.damaged = {"default-1"}
+    hears(site, active(2))
+    site.reads_slices()
+    site.after(1.0)
+    assert site.slices.keys() == {"default-0"}, "what is not known to be gone is not said to be gone"
+
+
+def test_slices_carry_the_name_of_the_lease_whatever_the_resource_is_called() -> None:
+    site = candidate_that_is_active()
+    site.tell(ev.IntentRead(intent=ha_vpn(ref=ObjectRef(kind="x", namespace="kube-system", name="prod"))))
+    site.after(1.0)
+    assert [(row.name, row.gateway) for row in site.slices.values()] == [("default-0", "default")]
 
 
 def test_an_active_one_that_stands_down_turns_its_routes_to_the_next() -> None:

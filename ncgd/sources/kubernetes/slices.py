@@ -38,7 +38,7 @@ class Slices:
         self._changed = asyncio.Event()
         self._reflector = Reflector(cluster, self._path, _kept, self._changed.set)
         self._understood: dict[str, tuple[Json, RouteSlice]] = {}
-        """Each slice with the object that it was made from; a damaged one leaves its last good form."""
+        """Each slice with the object that it was made from."""
         self._answered: dict[str, str] = {}
         """The version that the last write of each slice has made."""
         self._pace: Pace | None = None
@@ -112,7 +112,7 @@ class Slices:
         self._note("slices", problem)
         if not each.is_listed:
             return
-        damaged = []
+        damaged: dict[str, str] = {}
         understood: dict[str, tuple[Json, RouteSlice]] = {}
         for (_, name), item in each.objects.items():
             known = self._understood.get(name)
@@ -122,12 +122,11 @@ class Slices:
             try:
                 understood[name] = item, route_slice.from_object(item)
             except ValueError as error:
-                damaged.append(str(error))
-                if known:
-                    understood[name] = known
+                damaged[name] = str(error)
         self._understood = understood
-        self._note("damaged slices", _damage(damaged) if damaged else None)
-        self._post(SlicesRead(slices={name: row for name, (_, row) in understood.items()}))
+        self._note("damaged slices", _damage([*damaged.values()]) if damaged else None)
+        slices = {name: row for name, (_, row) in understood.items()}
+        self._post(SlicesRead(slices=slices, damaged=frozenset(damaged)))
 
 
 def _kept(item: Json) -> Json:
@@ -144,6 +143,6 @@ def _damage(texts: list[str]) -> Finding:
         reason="SliceDamaged",
         where=route_slice.KIND,
         message=f"{'; '.join(texts[:3])}; what was read of it before stays in force",
-        hint="delete it: the active gateway writes it anew",
+        hint="the active gateway writes it anew; see its status and log when it does not",
         is_error=False,
     )
