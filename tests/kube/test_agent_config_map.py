@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from ncgd.model import prefix as px
-from ncgd.model.event import RoleChanged
+from ncgd.model.event import IntentRead, RoleChanged
 from ncgd.model.role import Part, Role
+from ncgd.model.spec import Intent
 from ncgd.resources.agent_config import CONFIG_MAP, KEY
 from ncgd.sources.kubernetes.agent_config_map import ANNOTATION
 from tests.kube.agent import agent_config
-from tests.kube.cluster import Place, until
+from tests.kube.cluster import Place, double, until
 from tests.kube.conftest import Places
 from tests.kube.home import Running
+from tests.kube.test_bad_days import forbidding
 
 USERS = """# the data centre
 nonMasqueradeCIDRs:
@@ -207,6 +211,61 @@ def test_a_restart_takes_nothing_out_while_peers_have_not_spoken_yet(places: Pla
         await passes(it, is_settled)
 
     run(places, tmp_path, scenario, masquerade="ConfigMap")
+
+
+def test_what_is_not_wholly_known_takes_nothing_out(places: Places, tmp_path: Path) -> None:
+    async def scenario(place: Place, it: Running) -> None:
+        site = it.site
+        assert site
+        await place.create(agent_config("nonMasqueradeCIDRs: [172.16.0.0/12, 203.0.113.0/24]\n"))
+
+        async def has(entry: str) -> bool:
+            return entry in await text_of(place)
+
+        await passes(it, lambda: has("10.128.0.0/20"))
+        await until(lambda: not it.reasons)
+        partly = replace(it.intent, is_complete=False)
+        site.reboot(partly)
+        site.charon_answers()
+        site.speaker_answers()
+        site.settle()
+        it.shows(site)
+        ours = {ANNOTATION: '["10.128.0.0/20", "203.0.113.0/24"]'}  # the second is of a peer that is not known yet
+        await place.edit("ConfigMap", CONFIG_MAP, "metadata.annotations", ours)
+        site.peer_sends("peer-1", MORE)
+        await passes(it, lambda: has("192.0.2.0/24"))
+        assert await has("203.0.113.0/24")
+
+        site.tell(IntentRead(intent=Intent(is_complete=False)))  # nor does a gateway that is not known opt out
+        site.settle()
+        it.shows(site)
+        for number in range(2):  # when the second is read, the first has been dealt with
+            text = f"{await text_of(place)}# {number}\n"
+            await place.edit("ConfigMap", CONFIG_MAP, f"data.{KEY}", text)
+            await until(lambda text=text: it.agent[0].text == text)
+        assert await has("203.0.113.0/24")
+
+    run(places, tmp_path, scenario, masquerade="ConfigMap")
+
+
+@pytest.mark.parametrize("part", [Part.ACTIVE, Part.STANDBY, Part.NODE])
+def test_in_the_agents_place_one_that_may_not_be_read_is_named(part: Part, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with double(tmp_path) as place:
+            assert place.double
+            place.double.faults.refuse = forbidding("/configmaps")
+            await place.create_ha_vpn()
+            await place.edit("NetworkConnectivityGateway", "default", "spec", {"masquerade": "Agent"})
+            async with Running(place) as it:
+                await it.until_whole()
+                site = it.comes_up()
+                site.tell(RoleChanged(role=Role(part=part, holder="node-2")))
+                it.shows(site)
+                await until(lambda: it.reasons == {"AgentConfigUnreadable"})
+                place.double.faults.refuse = lambda _: None
+                await until(lambda: not it.reasons)
+
+    asyncio.run(main())
 
 
 def test_in_the_agents_place_ncgd_follows_its_configuration_and_changes_nothing_of_it(

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ncgd.decision.agent_share import Share, shared
+from ncgd.decision.role import has_heard_all
 from ncgd.decision.world import World
 from ncgd.errors import DriverError
 from ncgd.model import prefix as px
@@ -92,18 +93,24 @@ class AgentConfigMap:
 
     async def _keep_in_step(self) -> None:
         world = self._world
-        if world is None or world.intent is None or not world.role.is_gateway:
-            self._note(_NOTE, None)
+        if world is None or world.intent is None:
             return
-        is_wanted = world.intent.gateway.masquerade == Masquerade.CONFIG_MAP
-        if self._reflector.problem is not None:
-            self._note(_NOTE, self._unreadable(self._reflector.problem) if is_wanted else None)
-        if not self._reflector.is_listed:
+        mode, problem = world.intent.gateway.masquerade, self._reflector.problem
+        is_wanted = mode == Masquerade.CONFIG_MAP and world.role.is_gateway
+        if problem is not None:
+            is_needed = is_wanted or (mode == Masquerade.AGENT and world.role.is_decided)
+            self._note(_NOTE, self._unreadable(problem) if is_needed else None)
             return
         held = _held(self._reflector)
-        if held is None:
-            self._note(_NOTE, self._missing() if is_wanted else None)
-        elif held.version != self._outdated and (is_wanted or held.ours) and world.protection.exempt.is_settled:
+        if not world.role.is_gateway or not (is_wanted or (held and held.ours)):
+            self._note(_NOTE, None)
+        elif not self._reflector.is_listed:
+            return
+        elif held is None:
+            self._note(_NOTE, self._missing())
+        elif not is_wanted and not world.intent.is_complete:
+            return  # a gateway that is not known has not opted out
+        elif held.version != self._outdated and world.protection.exempt.is_settled:
             await self._write(held, _wanted(world, held) if is_wanted else frozenset(), is_wanted=is_wanted)
 
     async def _write(self, held: _Held, prefixes: frozenset[Prefix], *, is_wanted: bool) -> None:
@@ -157,12 +164,9 @@ def released(item: Json) -> Json | None:
 
 
 def _wanted(world: World, held: _Held) -> frozenset[Prefix]:
-    """What is exempt; and, while not all peers have spoken since the start, what was so before."""
-    intent = world.intent
+    """What is exempt; and, while not all peers are known and have spoken since the start, what was so before."""
     exempt = frozenset(world.protection.exempt.held)
-    if intent is not None and all(peer in world.synced for peer in intent.peers):
-        return exempt
-    return exempt | {px.parse(entry) for entry in held.ours}
+    return exempt if has_heard_all(world) else exempt | {px.parse(entry) for entry in held.ours}
 
 
 def _patch(held: _Held, share: Share) -> Json:
