@@ -4,6 +4,7 @@ Fed with what the API server answered and when, by this machine's own monotonic 
 never held against any clock. Says at any moment which part to play, what to ask the server, and when to look again.
 """
 
+import zlib
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -19,6 +20,8 @@ CORDONED_FACTOR = 2.0
 RENEW_SECONDS = 2.0
 LOOK_SECONDS = 3.0
 """A candidate that has heard nothing of the Lease for so long asks."""
+NODE_LOOK_SECONDS = (6.0, 9.0)
+"""The same for a node that is no candidate; where in between is its name's, so that not all of them ask at once."""
 RETRY_SECONDS = 1.0
 """After a request that failed, more with each; the first conflict is looked into at once."""
 LONGEST_RETRY_SECONDS = 4.0
@@ -70,8 +73,14 @@ class Election:
         self._look_at = float("-inf")
         self._conflicts = self._failures = 0
         self._must_look = False
-        self._has_held = False
+        self._has_held = self._has_ever_held = False
+        """Whether the Lease was this process's when it was seen last; or at any time."""
+        self._sent: tuple[str, float] | None = None
+        """The renewal that was sent last, until it is seen, and when it was sent."""
         self._epoch = -1
+        earliest, latest = NODE_LOOK_SECONDS
+        self._lag = earliest - LOOK_SECONDS + zlib.crc32(node.encode()) % 1000 / 1000 * (latest - earliest)
+        """A node that is no candidate asks so much later than one that is."""
 
     def saw(self, lease: Lease | None, now: float) -> None:
         """The server tells the Lease as it is; None: there is none."""
@@ -85,16 +94,29 @@ class Election:
         if lease is None or self._lease is None or lease.holder != self._lease.holder:
             self._renew_at = now
         self._lease, self._is_read = lease, True
+        if lease is not None:
+            self._has_held = self._has_held and self._is_mine(lease)
+            if self._is_mine(lease) and self._sent is not None and self._sent[0] == lease.renewed:
+                self._counts_from(self._sent[1])
         self._epoch = max(self._epoch, lease.transitions if lease else -1)
+
+    def sends(self, renewed: str, now: float) -> None:
+        """A write is on its way; it may be accepted though no answer comes, and be seen by its ``renewed`` then."""
+        self._sent = renewed, now
 
     def wrote(self, lease: Lease, sent: float, now: float) -> None:
         """A write was accepted; it counts from when it was ``sent``, since others may have seen it from then on."""
         self.saw(lease, now)
         self._conflicts = 0
         if self._is_mine(lease):
-            self._has_held = True
-            self._in_force_until = sent + DURATION_SECONDS
-            self._renew_at = sent + RENEW_SECONDS
+            self._counts_from(sent)
+
+    def _counts_from(self, sent: float) -> None:
+        """A renewal that was sent then is in the Lease."""
+        self._sent = None
+        self._has_held = self._has_ever_held = True
+        self._in_force_until = sent + DURATION_SECONDS
+        self._renew_at = sent + RENEW_SECONDS
 
     def conflicted(self, now: float) -> None:
         """A write was refused because the Lease is another by now: look at it."""
@@ -103,9 +125,10 @@ class Election:
         self._look_at = self._renew_at = now if self._conflicts == 1 else now + RETRY_SECONDS
 
     def failed(self, problem: str, now: float) -> None:
-        """The server did not answer, or refused; until it answers, no time counts against the holder."""
+        """The server did not answer, or refused; from the second time in a row no time counts against the holder."""
         self._problem, self._must_look = problem, True
-        self._answered = None
+        if self._failures:
+            self._answered = None
         self._failures += 1
         self._look_at = self._renew_at = now + min(self._failures * RETRY_SECONDS, LONGEST_RETRY_SECONDS)
 
@@ -127,19 +150,21 @@ class Election:
             what = f"Lease {self._name}" if not self._is_read else f"Node {self._node}"
             problem = self._problem or self._node_problem
             text = f"{what} has not been read yet{f': {problem}' if problem else ''}"
+            if self._lease is not None and self._lease.holder not in {"", self._node}:
+                return self._follow(self._lease, Candidacy(is_candidate=False, why_not=text), now)
             role = self._role(Part.UNDECIDED, RoleReason.NOT_READ, text)
             return Choice(role=role, move=Move.LOOK if now >= self._look_at else Move.NOTHING, due=self._look_at)
-        if self._lease is None or self._is_mine(self._lease) or self._is_left_by_us(self._lease):
+        if self._is_ours_to_hold(self._lease):
             return self._hold(self._candidacy, now)
         return self._follow(self._lease, self._candidacy, now)
 
     def _hold(self, candidacy: Candidacy, now: float) -> Choice:
-        """The Lease is this node's, or nobody's because there is none."""
+        """The Lease is this node's, or there is none, and never was another's since."""
         lease = self._lease
         if not candidacy.is_candidate:
             role = self._role(Part.NODE, RoleReason.NO_LABEL, candidacy.why_not)
             if lease is None:
-                return Choice(role=role)
+                return self._listening(role, now)
             free = replace(lease, holder="", instance="", address=None, yields="")
             self._renew_at = min(self._renew_at, now)
             return self._asking(Move.WRITE, free, role, now)
@@ -170,11 +195,15 @@ class Election:
         text = f"Lease {self._name} has run out, because it could not be renewed{because}"
         return replace(self._role(Part.ACTIVE, RoleReason.HELD_OVER, text), may_initiate=False)
 
-    def _follow(self, lease: Lease, candidacy: Candidacy, now: float) -> Choice:
-        """The Lease is another's, or free."""
+    def _follow(self, lease: Lease | None, candidacy: Candidacy, now: float) -> Choice:
+        """The Lease is another's, or free, or gone; then its last holder makes it again at once, if it lives."""
         if not candidacy.is_candidate:
-            return Choice(role=self._role(Part.NODE, RoleReason.NO_LABEL, candidacy.why_not))
-        if lease.holder == self._node:
+            return self._listening(self._role(Part.NODE, RoleReason.NO_LABEL, candidacy.why_not), now)
+        if lease is None:
+            text = f"there is no Lease {self._name} any more"
+            role = self._role(Part.STANDBY, RoleReason.NOBODY_HOLDS, text)
+            lease = Lease(transitions=self._epoch)
+        elif lease.holder == self._node:
             text = f"another ncgd goes by the name of this node, {self._node}, and holds Lease {self._name}"
             role = self._role(Part.STANDBY, RoleReason.SUPERSEDED, text)
         elif lease.holder:
@@ -188,14 +217,19 @@ class Election:
         if candidacy.is_cordoned:
             role = replace(role, message=f"{role.message}; takes over last, because its node is cordoned")
             patience *= CORDONED_FACTOR
-        elif not lease.holder or lease.yields:
+        elif self._lease is not None and (not lease.holder or lease.yields):
             patience = 0.0
         left = patience - self._unrenewed
         if left <= GRAIN_SECONDS:
             ours = replace(self._ours(lease, candidacy.address), transitions=lease.transitions + 1)
-            return self._asking(Move.WRITE, ours, role, now)
-        expires = float("inf") if self._answered is None else self._answered + left
+            return self._asking(Move.CREATE if self._lease is None else Move.WRITE, ours, role, now)
+        expires = float("inf") if self._answered is None or self._failures else self._answered + left
         due = min(self._look_at, expires)
+        return Choice(role=role, move=Move.LOOK if now >= due else Move.NOTHING, due=due)
+
+    def _listening(self, role: Role, now: float) -> Choice:
+        """The choice of a node that is no candidate: a watch may be silent because it has stalled."""
+        due = self._look_at + self._lag
         return Choice(role=role, move=Move.LOOK if now >= due else Move.NOTHING, due=due)
 
     def _asking(self, move: Move, lease: Lease, role: Role, now: float) -> Choice:
@@ -222,9 +256,12 @@ class Election:
     def _is_mine(self, lease: Lease) -> bool:
         return (lease.holder, lease.instance) == (self._node, self._instance)
 
-    def _is_left_by_us(self, lease: Lease) -> bool:
-        """Whether an earlier ncgd on this node holds it: the next one goes on at once."""
-        return lease.holder == self._node and not self._has_held
+    def _is_ours_to_hold(self, lease: Lease | None) -> bool:
+        """Whether it is for this process to write it, without waiting for anybody."""
+        if lease is None:
+            return self._has_held or self._epoch < 0
+        is_left_by_us = lease.holder == self._node and not self._has_ever_held
+        return self._is_mine(lease) or is_left_by_us
 
     def _role(self, part: Part, reason: RoleReason, message: str) -> Role:
         lease = self._lease or Lease()

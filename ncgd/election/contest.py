@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from ncgd.decision.election import Choice, Election, Move
 from ncgd.election.candidacy import candidacy, kept
-from ncgd.election.lease import LeaseObject, is_older, lease_name, lease_of
+from ncgd.election.lease import LeaseObject, is_older, lease_name, lease_of, micro_time
 from ncgd.errors import DriverError
 from ncgd.model.event import RoleChanged
 from ncgd.model.prefix import IPAddress
@@ -50,6 +51,8 @@ class Contest:
         self._role = undecided(gateway)
         self._found: Json | None = None
         """The object as it was seen last."""
+        self._told: Json | None = {}
+        """The same as the watch told it last; it goes on telling that when it has stalled."""
         self._wake = asyncio.Event()
         self._lease_watch = Reflector(
             cluster,
@@ -93,10 +96,12 @@ class Contest:
                 if self._found is known:  # else the watch has told something newer meanwhile
                     self._see(found)
                 return
+            lease = replace(choice.lease, renewed=micro_time())
+            self._election.sends(lease.renewed, sent)
             if choice.move == Move.CREATE or known is None:
-                made = await self._object.create(choice.lease)
+                made = await self._object.create(lease)
             else:
-                made = await self._object.replace(choice.lease, known)
+                made = await self._object.replace(lease, known)
             if is_older(made, self._found):
                 self._election.conflicted(_now())
             else:
@@ -126,7 +131,8 @@ class Contest:
     def _lease_told(self) -> None:
         if self._lease_watch.problem is None and self._lease_watch.is_listed:
             told = next(iter(self._lease_watch.objects.values()), None)
-            if not is_older(told, self._found):
+            is_news, self._told = told != self._told, told
+            if is_news and not is_older(told, self._found):
                 self._see(told)
         self._wake.set()
 

@@ -76,15 +76,14 @@ class LeaseObject:
         metadata["annotations"] = {key: value for key, value in annotations.items() if value}
         if lease.version:
             metadata["resourceVersion"] = lease.version
-        now = micro_time()
         spec: Json = {**(found.get("spec") or {})}
         if lease.holder != spec.get("holderIdentity"):
-            spec["acquireTime"] = now
+            spec["acquireTime"] = lease.renewed
         spec |= {
             "holderIdentity": lease.holder,
             "leaseDurationSeconds": max(1, round(lease.duration_seconds)),
             "leaseTransitions": lease.transitions,
-            "renewTime": now,
+            "renewTime": lease.renewed,
         }
         return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 

@@ -45,6 +45,8 @@ class Ncgd:
     skew: float = 0.0
     is_reachable: bool = True
     is_alive: bool = True
+    is_answered: bool = True
+    """False: what it writes arrives, and the answer does not."""
     has_watch: bool = True
     candidacy: Candidacy = CANDIDATE
     requests: int = 0
@@ -75,10 +77,16 @@ class Ncgd:
                 self.election.failed("no route to host", now)
             elif choice.move == Move.LOOK or choice.lease is None:
                 self.election.saw(self.server.lease, now)
-            elif (made := self.server.put(choice.lease, stamp=f"{now:.6f}")) is None:
-                self.election.conflicted(now)
             else:
-                self.election.wrote(made, now, now)
+                stamp = f"{now:.6f}"
+                self.election.sends(stamp, now)
+                made = self.server.put(choice.lease, stamp=stamp)
+                if not self.is_answered:
+                    self.election.failed("does not answer within 3 s", now)
+                elif made is None:
+                    self.election.conflicted(now)
+                else:
+                    self.election.wrote(made, now, now)
         raise AssertionError(f"{self.name} does not stop asking")
 
 
@@ -336,9 +344,26 @@ def test_a_lease_that_somebody_deletes_is_made_again_by_its_holder() -> None:
     cluster = Cluster("a", "b")
     cluster.run(30)
     cluster.server.lease = None
+    cluster.all.reverse()
     cluster.run(5)
+    assert cluster.active == ["a"]
+    assert cluster["a"].role.epoch == 1
+
+
+def test_a_lease_that_is_gone_is_left_to_its_last_holder_for_a_while() -> None:
+    cluster = Cluster("a", "b", "c")
+    cluster.run(30)
+    cluster["a"].election.leaves("to the next")
+    cluster.until_active("b", 1)
+    cluster.all = [each for each in cluster.all if each.name != "b"]
+    cluster.server.lease = None
+    cluster["a"].election.leaves("")
+    cluster.run(5)
+    assert cluster["a"].role.part == cluster["c"].role.part == Part.STANDBY, "it was active once, and is not the holder"
+    assert "there is no Lease" in cluster["a"].role.message
+    cluster.run(10)
     assert len(cluster.active) == 1
-    assert cluster[cluster.active[0]].role.epoch == 1
+    assert cluster.lease.transitions == 2
 
 
 def test_a_lease_that_somebody_gives_to_another_is_not_fought_for() -> None:
@@ -368,3 +393,65 @@ def test_what_others_write_into_the_lease_is_no_renewal() -> None:
         if cluster.lease.holder == "a":
             cluster.server.put(cluster.lease, stamp=cluster.lease.renewed)
     assert cluster.active == ["b"]
+
+
+def test_a_node_that_hears_nothing_asks_and_not_all_nodes_at_one_moment() -> None:
+    cluster = Cluster("a", *(f"node-{number}" for number in range(20)))
+    nodes = cluster.all[1:]
+    for node in nodes:
+        node.election.is_told(Candidacy(is_candidate=False, why_not="no label"))
+    cluster.run(30)
+    assert not any(node.requests for node in nodes), "the watch tells of every renewal"
+    for node in nodes:
+        node.has_watch = False
+    cluster.server.put(replace(cluster.lease, holder="other", transitions=7), stamp="once")
+    cluster["a"].is_alive = False
+    cluster.run(6)
+    asked = sum(node.requests for node in nodes)
+    cluster.run(4)
+    assert 0 <= asked < len(nodes)
+    assert {node.role.holder for node in nodes} == {"other"}
+    cluster.server.lease = None
+    cluster.run(20)
+    assert {node.role.holder for node in nodes} == {""}
+    assert {node.role.part for node in nodes} == {Part.NODE}
+
+
+def test_a_candidate_whose_every_second_request_fails_takes_over_nevertheless() -> None:
+    cluster = Cluster("a", "b")
+    cluster["b"].has_watch = False
+    cluster.run(30)
+    cluster["a"].is_alive = False
+    b = cluster["b"]
+    asked = b.requests
+    b.is_reachable = False
+    for _ in range(round(30 / TICK)):
+        if b.requests > asked:
+            asked, b.is_reachable = b.requests, not b.is_reachable
+        cluster.run(TICK)
+    assert cluster.active == ["b"]
+
+
+def test_a_renewal_that_arrives_and_is_not_answered_counts_once_it_is_seen() -> None:
+    cluster = Cluster("a", "b")
+    cluster.run(30)
+    cluster["a"].is_answered = False
+    for _ in range(60):
+        cluster.run(1)
+        assert cluster.active == ["a"]
+    assert cluster.lease.transitions == 0
+
+
+def test_another_holder_is_followed_though_the_own_node_cannot_be_read() -> None:
+    cluster = Cluster("a")
+    cluster.run(3)
+    blind = Election("ncgd-default", "b", "process of b")
+    blind.is_not_told("nodes is forbidden")
+    blind.saw(cluster.lease, 0.0)
+    choice = blind.choose(0.0)
+    assert (choice.role.part, choice.role.holder) == (Part.NODE, "a")
+    assert "nodes is forbidden" in choice.role.message
+    own = Election("ncgd-default", "a", "later a")
+    own.is_not_told("nodes is forbidden")
+    own.saw(cluster.lease, 0.0)
+    assert own.choose(0.0).role.part == Part.UNDECIDED, "what runs here may be the gateway"
