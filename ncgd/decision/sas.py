@@ -110,6 +110,8 @@ def _attempt(sa: TunnelSa) -> str:
 
 
 def _superfluous(sa: TunnelSa, connection: Connection, charon: str, world: World) -> set[object]:
+    if sa.pending_ike_id and not world.role.may_initiate:  # the peer would take the new one, and forget the old one
+        return {StaleSa(charon=charon, ike_id=sa.pending_ike_id)}
     if sa.state == SaState.INSTALLED and sa.digest == connection.digest:
         return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in sa.stale_ike_ids}
     if _attempt(sa) and _is_due(sa.tunnel, connection, sa, world):

@@ -1,11 +1,12 @@
 """What an ncgd does and leaves alone in each part: with the Lease, without it, and in between."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import pairwise
 
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
 from ncgd.model import event as ev
-from ncgd.model.ike import Repair
+from ncgd.model.ike import Repair, StaleSa
 from ncgd.model.probe import Pulse
 from ncgd.model.reason import RoleReason
 from ncgd.model.report import Health
@@ -232,6 +233,19 @@ def test_held_over_repairs_no_data_path() -> None:
     begun = len(site.plans)
     site.after(30)
     assert not [key for key in initiated(site, begun) if isinstance(key, Repair)]
+
+
+def test_held_over_gives_up_what_is_negotiated_beside_an_old_sa() -> None:
+    site = active()
+    old = {name: sa.ike_id for name, sa in site.sas.items()}
+    site.sas["tunnel-1"] = replace(site.sas["tunnel-1"], pending_ike_id="99")
+    begun = len(site.plans)
+    site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)), ev.RoleChanged(role=HELD_OVER))
+    site.settle()
+    steps = [step for plan in site.plans[begun:] for step in plan.steps]
+    ended = {key for step in steps if isinstance(step, Step) and step.table == "sas" for key in step.delta.remove}
+    assert ended == {StaleSa(charon="charon", ike_id="99")}
+    assert {name: sa.ike_id for name, sa in site.sas.items()} == old
 
 
 def test_charon_brings_nothing_back_by_itself_where_a_lease_decides() -> None:
