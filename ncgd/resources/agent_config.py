@@ -61,7 +61,7 @@ def read(text: str) -> AgentConfig:
     """The same, however long its list is."""
     try:
         given = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter: a date or number that only looks like one
         raise ConfigInvalid(f"no YAML: {' '.join(str(error).split())}") from error
     if given is None:
         return AgentConfig()

@@ -186,6 +186,7 @@ def test_what_is_absent_has_the_agents_defaults() -> None:
     [
         "- a list",
         "a: [",
+        "a: 2001-99-99",
         "nonMasqueradeCIDRs: 10.0.0.0/8",
         "nonMasqueradeCIDRs: [10.0.0.1/8]",
         "nonMasqueradeCIDRs: [10.0.0.0]",
