@@ -12,12 +12,11 @@ from ncgd.api.server import Api
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
 from ncgd.daemon.hand_over import hand_over
 from ncgd.daemon.lock import only_one
-from ncgd.daemon.loop import Loop, Observe, State, wall_time
+from ncgd.daemon.loop import Loop, Observe, wall_time
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.daemon.processes import Processes
 from ncgd.daemon.settings import Settings
 from ncgd.daemon.supervise import Supervisor
-from ncgd.decision.role import hindrance
 from ncgd.drivers.exabgp import speaker
 from ncgd.drivers.exabgp.driver import Exabgp
 from ncgd.drivers.kernel.probe import probe
@@ -191,15 +190,10 @@ def home(settings: Settings, vault: Vault, mailbox: Mailbox) -> Home:
         address=settings.node_address,
         instance=os.urandom(8).hex(),
     )
-
-    def observe(state: State) -> None:
-        kubernetes.observe(state)
-        contest.hinder(hindrance(state.world, state.desired.dataplane))
-
     return Home(
         jobs={"source": kubernetes.run, "election": contest.run},
         tables={"slices": cast("AnyTable", kubernetes.slices)},
-        observe=observe,
+        observe=kubernetes.observe,
         role=undecided(settings.gateway),
         leave=contest.leave,
     )

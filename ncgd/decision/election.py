@@ -64,7 +64,7 @@ class Election:
         self._is_read = False
         self._candidacy: Candidacy | None = None
         self._problem = self._node_problem = ""
-        self._leaving = self._hindrance = ""
+        self._leaving = ""
         self._answered: float | None = None
         self._unrenewed = 0.0
         """For how long the server has answered while the Lease stayed as it is."""
@@ -140,10 +140,6 @@ class Election:
         """The node's own object cannot be read; what it said last stays."""
         self._node_problem = problem
 
-    def is_hindered(self, why: str) -> None:
-        """What on this machine keeps it from being a gateway; empty: nothing."""
-        self._hindrance = why
-
     def leaves(self, why: str) -> None:
         """This ncgd ends and wants another to take over."""
         self._leaving = why
@@ -172,7 +168,7 @@ class Election:
             free = replace(lease, holder="", instance="", address=None, yields="")
             self._renew_at = min(self._renew_at, now)
             return self._asking(Move.WRITE, free, role, now)
-        yields = self._leaving or self._hindrance or ("its node is cordoned" if candidacy.is_cordoned else "")
+        yields = self._leaving or ("its node is cordoned" if candidacy.is_cordoned else "")
         base = lease or Lease(transitions=self._epoch + 1)
         ours = replace(self._ours(base, candidacy.address), yields=yields)
         if ours != lease:  # what others have to know of does not wait for the next renewal
@@ -218,9 +214,8 @@ class Election:
         if self._leaving:
             return Choice(role=replace(role, message=f"{role.message}; takes over from nobody: {self._leaving}"))
         patience = max(DURATION_SECONDS, lease.duration_seconds)
-        if self._hindrance or candidacy.is_cordoned:
-            why = self._hindrance or "its node is cordoned"
-            role = replace(role, message=f"{role.message}; takes over last: {why}")
+        if candidacy.is_cordoned:
+            role = replace(role, message=f"{role.message}; takes over last, because its node is cordoned")
             patience *= CORDONED_FACTOR
         elif self._lease is not None and (not lease.holder or lease.yields):
             patience = 0.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ncgd.decision.tunnels import Dataplane, TunnelPlan, tunnel_state
+from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.decision.world import World
 from ncgd.model.bgp import Neighbor, SessionState
 from ncgd.model.report import Problem
@@ -12,12 +12,6 @@ from ncgd.model.spec import Intent
 
 DRAINED_AFTER_SECONDS = 0.5
 """How long packets that are under way may still come in after the neighbours were told that we are gone."""
-
-
-def hindrance(world: World, dataplane: Dataplane) -> str:
-    """What this machine lacks to be a gateway at all, so that another had better be; empty: nothing, or not known."""
-    is_known = world.capability is not None and world.intent is not None and world.intent.is_complete
-    return dataplane.reason if is_known and dataplane.mode is None else ""
 
 
 def fold_role(world: World, role: Role) -> World:

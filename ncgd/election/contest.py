@@ -51,7 +51,6 @@ class Contest:
         self._role = undecided(gateway)
         self._found: Json | None = None
         """The object as it was seen last."""
-        self._hindrance = ""
         self._told: Json | None = {}
         """The same as the watch told it last; it goes on telling that when it has stalled."""
         self._wake = asyncio.Event()
@@ -89,13 +88,6 @@ class Contest:
         """Have another candidate take over, if there is one."""
         self._election.leaves(why)
         self._wake.set()
-
-    def hinder(self, why: str) -> None:
-        """Have another candidate take over, if there is one, for as long as ``why`` is not empty."""
-        if why != self._hindrance:
-            self._hindrance = why
-            self._election.is_hindered(why)
-            self._wake.set()
 
     async def _ask(self, choice: Choice, known: Json | None, sent: float) -> None:
         try:

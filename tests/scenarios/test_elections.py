@@ -332,21 +332,3 @@ def test_another_holder_is_followed_though_the_own_node_cannot_be_read() -> None
     own.is_not_told("nodes is forbidden")
     own.saw(cluster.lease, 0.0)
     assert own.choose(0.0).role.part == Part.UNDECIDED, "what runs here may be the gateway"
-
-
-def test_a_holder_that_cannot_be_a_gateway_yields_and_takes_over_last() -> None:
-    cluster = Cluster("a", "b")
-    cluster.run(30)
-    cluster["a"].election.is_hindered("neither the kernel nor userspace can do ESP")
-    assert cluster.until_active("b", 1) <= 2 * TICK
-    cluster.run(30)
-    assert cluster.active == ["b"], "the two do not take it from each other"
-    assert "neither the kernel" in cluster["a"].role.message
-    cluster["b"].election.is_hindered("CAP_NET_ADMIN is missing")
-    cluster.run(60)
-    assert cluster.active == ["b"], "better than none"
-    cluster["b"].is_alive = False
-    assert cluster.until_active("a", 24) > 16
-    cluster["a"].election.is_hindered("")
-    cluster.run(5)
-    assert cluster.lease.yields == ""

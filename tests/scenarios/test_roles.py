@@ -4,8 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from itertools import pairwise
 
-from ncgd.decision.role import DRAINED_AFTER_SECONDS, hindrance
-from ncgd.decision.tunnels import choose_dataplane
+from ncgd.decision.role import DRAINED_AFTER_SECONDS
 from ncgd.model import event as ev
 from ncgd.model.ike import Repair, StaleSa
 from ncgd.model.probe import Pulse
@@ -68,15 +67,6 @@ def written(site: Site, since: int) -> list[str]:
 def initiated(site: Site, since: int) -> set[object]:
     steps = [step for plan in site.plans[since:] for step in plan.steps]
     return {key for step in steps if isinstance(step, Step) and step.table == "sas" for key in step.delta.set}
-
-
-def test_a_machine_without_a_dataplane_is_hindered_and_one_that_is_not_known_yet_is_not() -> None:
-    site = gateway(STANDBY)
-    assert hindrance(site.world, choose_dataplane(site.intent.gateway, site.world)) == ""
-    for capability in (None, replace(site.capability, may_administer=False)):
-        world = replace(site.world, capability=capability)
-        why = hindrance(world, choose_dataplane(site.intent.gateway, world))
-        assert ("CAP_NET_ADMIN is missing" in why) == (capability is not None)
 
 
 def test_undecided_begins_nothing_and_says_what_it_waits_for() -> None:
