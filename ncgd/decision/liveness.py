@@ -12,14 +12,14 @@ from ncgd.model.spec import Liveness
 PATIENCE_FACTOR = 5
 """Under a load that may crowd echoes out it takes this many times more lost ones to call a tunnel dead. When all of
 them are lost for so long, our own direction is broken."""
-BUSY_RECEIVED = 10.0
-"""Packets a second. Fewer out of a tunnel are a peer that asks (keepalives, lone pings), not a load that crowds."""
+BUSY_RECEIVED = 100.0
+"""Packets a second (1 Mbit/s of large ones). Fewer out of a tunnel are a peer that asks, not a load that crowds."""
 BUSY_SENT = 125_000.0
 """Bytes a second (1 Mbit/s). Fewer into a tunnel crowd nothing out either."""
 GROWTH = 1.5
 """A load that is this many times what echoes were answered under a moment ago may be too much for the path."""
-BORNE_WEIGHT = 1 / 8
-"""Of one answered echo: a load counts as borne after some nine of them."""
+BORNE_WEIGHT = 1 / 32
+"""Of one answered echo: a load counts as borne after some 35 of them."""
 FADE = 0.99
 """What was borne counts for less with each interval: it halves in 70."""
 STRAINED = 0.05

@@ -69,6 +69,11 @@ class Vitality:
         return self.pulse != Pulse.UNPROVEN
 
     @property
+    def is_doubted(self) -> bool:
+        """Whether the last echo was lost, and the tunnel carries traffic all the same: each further answer matters."""
+        return self.lost > 0 and self.pulse in {Pulse.ALIVE, Pulse.SUSPECT}
+
+    @property
     def may_carry(self) -> bool:
         """Whether traffic may use the tunnel, as far as the probe can tell."""
         return self.pulse in {Pulse.UNPROVEN, Pulse.ALIVE, Pulse.SUSPECT}

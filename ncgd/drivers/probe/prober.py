@@ -13,6 +13,8 @@ from ncgd.model.delta import Delta, Outcome
 from ncgd.model.event import ProbesRead
 from ncgd.model.probe import Probe, ProbeReport, Pulse
 
+ECHOES_IN_DOUBT = 4
+"""To the interval, spread over it, after a lost one: a full queue drops some of them, a dead path all of them."""
 REPORT_SECONDS = 1.0
 """How often round trips and loss are told though no pulse has changed."""
 
@@ -88,8 +90,12 @@ class Prober:
         for track in tracks:
             track.judge(now, counters.get(track.probe.interface, Counters()))
         for track in tracks:
-            track.due = next_beat(now, track.probe.settings.interval_seconds)
+            interval = track.probe.settings.interval_seconds
+            track.due = next_beat(now, interval)
             track.send()
+            if track.vitality.is_doubted:
+                for part in range(1, ECHOES_IN_DOUBT):
+                    asyncio.get_running_loop().call_at(now + part * interval / ECHOES_IN_DOUBT, track.insist)
 
     def _pulses_changed(self) -> bool:
         return self._told.keys() != self._tracks.keys() or any(

@@ -47,6 +47,7 @@ class Track:
         self._token = os.urandom(16)
         self._sequence = 0
         self._sent: dict[int, int] = {}
+        self._urgent: set[int] = set()
         self._before: Counters | None = None
         self._round_trips: dict[int, float] = {}
         self._a_second = max(1, round(1 / probe.settings.interval_seconds))
@@ -72,6 +73,8 @@ class Track:
                 sent_bytes=max(0, counters.sent_bytes - self._before.sent_bytes),
             )
             self.vitality = step(self.vitality, beat, self.probe.settings, now)
+            if not self.vitality.is_doubted:
+                self._urgent.clear()
         self._before = counters
 
     def send(self) -> None:
@@ -86,6 +89,10 @@ class Track:
             if self._large_sequence is not None and self._large_lost is not None:
                 self._large_lost += 1
             self._large_sequence = self._send(bytes(max(0, self.probe.mtu - _HEADERS - len(self._token))))
+
+    def insist(self) -> None:
+        """Send an echo between two beats; its answer counts, and its loss does not."""
+        self._urgent.add(self._send(b""))
 
     def _send(self, padding: bytes) -> int:
         """Send an echo; returns its sequence number."""
@@ -122,6 +129,9 @@ class Track:
             if sequence == self._large_sequence:
                 answers += 1
                 self._large_sequence, self._large_lost = None, 0
+            elif sequence in self._urgent:
+                answers += 1
+                self._urgent.remove(sequence)
             elif sequence in self._sent and sequence not in self._round_trips:
                 answers += 1
                 self._round_trips[sequence] = max(0.0, (_arrival(ancillary) - self._sent[sequence]) / 1e9)

@@ -111,8 +111,25 @@ def test_echoes_lost_while_packets_arrive_are_suspicion_first(pair: tuple[Namesp
     async def scenario() -> None:
         await bench.until(Pulse.ALIVE)
         drop(peer, "icmp type echo-request")
-        peer.start("ping", "-i", "0.01", "169.254.1.2")  # a load that was not there before
+        peer.start("ping", "-i", "0.002", "169.254.1.2")  # a load that was not there before
         await bench.until(Pulse.SUSPECT)
+
+    bench.run_in(gw, scenario)
+
+
+def test_a_path_that_loses_three_echoes_of_four_is_lossy_and_not_dead(
+    pair: tuple[Namespace, Namespace], memory: Path
+) -> None:
+    gw, peer = pair
+    bench = Bench(memory)
+
+    async def scenario() -> None:
+        await bench.until(Pulse.ALIVE)
+        drop(peer, "icmp type echo-request numgen inc mod 4 < 3")
+        for _ in range(3):  # seconds, each of 50 beats
+            told = await bench.until(Pulse.ALIVE, Pulse.DEAD)
+            assert told.probes["t"].vitality.pulse == Pulse.ALIVE
+        assert told.probes["t"].loss > 0.4
 
     bench.run_in(gw, scenario)
 

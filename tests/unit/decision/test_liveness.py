@@ -52,9 +52,9 @@ def test_the_little_that_comes_out_of_an_idle_tunnel_does_not_delay_its_death() 
 @pytest.mark.parametrize("load", [TRAFFIC, UPLOAD], ids=["out of it", "into it"])
 def test_a_load_that_the_path_bore_a_moment_ago_does_not_delay_its_death(load: Beat) -> None:
     borne = replace(load, is_answered=True)
-    assert after([borne] * 20 + [load] * 2).pulse == Pulse.ALIVE
-    assert after([borne] * 20 + [load] * 3).pulse == Pulse.DEAD
-    assert after([ANSWER] * 20 + [borne] * 3 + [load] * 3).pulse == Pulse.SUSPECT, "a few answers may be luck"
+    assert after([borne] * 60 + [load] * 2).pulse == Pulse.ALIVE
+    assert after([borne] * 60 + [load] * 3).pulse == Pulse.DEAD
+    assert after([ANSWER] * 60 + [borne] * 15 + [load] * 3).pulse == Pulse.SUSPECT, "a few answers may be luck"
 
 
 @pytest.mark.parametrize("load", [TRAFFIC, UPLOAD], ids=["out of it", "into it"])
