@@ -117,9 +117,7 @@ def test_echoes_lost_while_packets_arrive_are_suspicion_first(pair: tuple[Namesp
     bench.run_in(gw, scenario)
 
 
-def test_a_path_that_loses_three_echoes_of_four_is_lossy_and_not_dead(
-    pair: tuple[Namespace, Namespace], memory: Path
-) -> None:
+def test_a_path_that_loses_three_echoes_of_four_is_lossy(pair: tuple[Namespace, Namespace], memory: Path) -> None:
     gw, peer = pair
     bench = Bench(memory)
 
