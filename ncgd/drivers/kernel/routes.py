@@ -24,8 +24,7 @@ class Routes:
         self._reads = reads
         self._programmed = 0
         """How many changes have been begun."""
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        self._changing = asyncio.Lock()
 
     async def program(self, change: RouteChange) -> Outcome[Prefix]:
         """Install, re-point and uninstall; failures by prefix, in the kernel's words.
@@ -46,34 +45,35 @@ class Routes:
                 (p for p, wanted in backstops.items() if not wanted),
             ),
         )
-        self._programmed += 1
-        self._is_idle.clear()
-        try:
+        async with self._changing:
+            self._programmed += 1
             for verb, pack, prefixes in steps:
                 numbers = (groups,) if pack is codec.set_route else ()
                 await self._send(verb, pack, prefixes, numbers, failed)
-        finally:
-            self._is_idle.set()
         return Outcome(failed)
 
     async def read(self) -> RoutesRead:
         """All our rows of table main. Raises DriverError.
 
-        Between changes, and again when one was begun meanwhile, so that a row in flight is not taken for drift; while
-        one follows the other, what was seen last is returned.
+        Between changes, and again when one was begun meanwhile, so that a row in flight is not taken for drift. While
+        one follows the other, the next has to wait once for the reading.
         """
-        for _ in range(3):
-            await self._is_idle.wait()
+        for _ in range(2):
+            await self.settled()
             programmed = self._programmed
             rows = await self._dump()
             if programmed == self._programmed:
                 break
+        else:
+            async with self._changing:
+                rows = await self._dump()
         shadows = {prefix: row for prefix, row in rows.foreign.items() if prefix in rows.routes}
         return RoutesRead(routes=rows.routes, backstops=frozenset(rows.backstops), shadows=shadows)
 
     async def settled(self) -> None:
         """Wait until no change is under way: what has been heard until then was there before the next one."""
-        await self._is_idle.wait()
+        async with self._changing:
+            pass
 
     async def _send(
         self,

@@ -185,6 +185,27 @@ def test_one_group_replacement_moves_ten_thousand_routes() -> None:
         drive(space, scenario)
 
 
+def test_what_is_read_while_one_change_follows_the_other_is_what_the_table_was_between_two() -> None:
+    with host("kn-routes") as space:
+
+        async def scenario(kernel: Kernel, _: list[Event]) -> None:
+            await raise_nexthops(kernel)
+            prefixes = many(3000)
+
+            async def flap() -> None:
+                while True:
+                    await kernel.program(change(dict.fromkeys(prefixes, GROUP4)))
+                    await kernel.program(change(dict.fromkeys(prefixes)))
+
+            flapping = asyncio.create_task(flap())
+            sizes = [len((await kernel.read_routes()).routes) for _ in range(20)]
+            flapping.cancel()
+            await asyncio.wait([flapping])
+            assert set(sizes) <= {0, len(prefixes)}
+
+        drive(space, scenario)
+
+
 def test_a_blackhole_in_place_of_the_last_member_keeps_the_routes_and_drops_the_traffic() -> None:
     with host("kn-routes") as space:
 
