@@ -40,8 +40,7 @@ def _listed(socket: Path, name: str) -> list[str]:
 
 def rekey(what: str, who: Iterable[str], *options: str) -> None:
     """Have ``us``, the ``cloud`` or both, in the same moment, rekey the tunnel's ``ike`` or ``child``; wait for it."""
-    before = spis(ike=what == "ike")
-    assert before
+    before = until(lambda: spis(ike=what == "ike"), 15, f"one {what} SA on both sides")
     (socket,) = (each for each in sockets_of_ours() if _listed(each, OURS))
     (child, *_) = re.findall(r"child-sas \{\S+ \{name=(\S+)", " ".join(_listed(socket, OURS)))
     targets = {
