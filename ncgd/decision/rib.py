@@ -127,16 +127,11 @@ class Rib:
                 peer, [p for p in table.stale if any(p in accepted and p not in stale for accepted, stale in live)]
             )
 
-    def forget(self, peer: str) -> None:
-        """The peer is no longer configured: its paths go."""
-        if table := self.peers.pop(peer, None):
-            self._dirty.update(table.accepted)
-            self._memo.clear()
-
     def configure(self, checks: Mapping[str, tuple[ImportCheck, int]], order: Mapping[str, int] | None = None) -> None:
         """Set import check and prefix limit per peer, and the order between peers (None: all are equal).
 
-        A changed check has its peer's paths decided again, a changed order everything.
+        A changed check has its peer's paths decided again, a changed order everything. Paths of a peer that has none
+        count for nothing, but stay while its session does: nobody sends them again when the peer is known (again).
         """
         for peer, (check, limit) in checks.items():
             table = self._table(peer)
@@ -144,7 +139,7 @@ class Rib:
                 table.check, table.limit = check, limit
                 table.unjudged.update(table.paths)
         for peer in [peer for peer in self.peers if peer not in checks]:
-            self.forget(peer)
+            self._set_aside(peer)
         if order != self._order:
             self._order = order
             self._memo.clear()
@@ -186,6 +181,18 @@ class Rib:
             if news:
                 changed[ranking] += news
         return changed
+
+    def _set_aside(self, peer: str) -> None:
+        table = self.peers[peer]
+        if table.check is None and table.fresh is None and table.paths:
+            return
+        self._dirty.update(table.accepted)
+        paths = {prefix: table.paths[prefix] for prefix in table.paths.keys() - table.stale}
+        if paths:
+            self.peers[peer] = PeerTable(paths=paths, unjudged=set(paths))
+        else:
+            del self.peers[peer]
+        self._memo.clear()
 
     def _table(self, peer: str) -> PeerTable:
         if peer not in self.peers:

@@ -107,12 +107,15 @@ class Site:
         self.desired: Desired | None = None
         self.start(intent)
 
-    def start(self, intent: Intent, *, in_a_hurry: bool = False) -> None:
-        """A new ncgd meets the outside as it is; ``in_a_hurry`` it makes a pass after each thing that it learns."""
+    def start(self, intent: Intent, *, in_a_hurry: bool = False, later: bool = False) -> None:
+        """A new ncgd meets the outside as it is.
+
+        ``in_a_hurry`` it makes a pass after each thing that it learns; ``later``: the resources have not been read yet.
+        """
         self.world = World(started=self.now, now=self.now, node="node-1")
         self.intent = intent
         for event in (
-            ev.IntentRead(intent=intent),
+            *(() if later else (ev.IntentRead(intent=intent),)),
             ev.CapabilityProbed(capability=self.capability),
             ev.PrefixesRemembered(prefixes=frozenset(self.disk), flaw=self.flaw),
             self.guard_as_it_is(),
