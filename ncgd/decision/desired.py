@@ -133,7 +133,7 @@ def _decide_paths(intent: Intent, known: Intent, world: World) -> None:
         return
     order = preference(intent) if intent.gateway.mode == Mode.ACTIVE_PASSIVE else None
     checks = import_checks(intent, world) if is_gateway else {GATEWAY: (gateway_check(known, world), MAX_PREFIXES)}
-    world.rib.configure(checks, order, may_forget=known.is_complete or not is_gateway)
+    world.rib.configure(checks, order, is_complete=known.is_complete or not is_gateway)
     rank = rib_module.rank_in_order(order) if order is not None else rib_module.rank
     if not world.routes.is_read:  # which prefixes fit under a limit depends on those that are installed
         return

@@ -127,31 +127,26 @@ class Rib:
                 peer, [p for p in table.stale if any(p in accepted and p not in stale for accepted, stale in live)]
             )
 
-    def forget(self, peer: str) -> None:
-        """The peer is no longer configured: its paths go."""
-        if table := self.peers.pop(peer, None):
-            self._dirty.update(table.accepted)
-            self._memo.clear()
-
     def configure(
         self,
         checks: Mapping[str, tuple[ImportCheck, int]],
         order: Mapping[str, int] | None = None,
         *,
-        may_forget: bool = True,
+        is_complete: bool = True,
     ) -> None:
         """Set import check and prefix limit per peer, and the order between peers (None: all are equal).
 
-        Peers without a check are forgotten, unless they may only not be known yet (``may_forget`` False). A changed
-        check has its peer's paths decided again, a changed order everything.
+        A changed check has its peer's paths decided again, a changed order everything. Paths of a peer that has none
+        count for nothing, unless it may only not be known yet (``is_complete`` False). They stay while its session
+        does: nobody sends them again when the peer is wanted again.
         """
         for peer, (check, limit) in checks.items():
             table = self._table(peer)
             if table.check is None or table.check.key != check.key or table.limit != limit:
                 table.check, table.limit = check, limit
                 table.unjudged.update(table.paths)
-        for peer in [peer for peer in self.peers if peer not in checks] if may_forget else ():
-            self.forget(peer)
+        for peer in [peer for peer in self.peers if peer not in checks] if is_complete else ():
+            self._set_aside(peer)
         if order != self._order:
             self._order = order
             self._memo.clear()
@@ -193,6 +188,18 @@ class Rib:
             if news:
                 changed[ranking] += news
         return changed
+
+    def _set_aside(self, peer: str) -> None:
+        table = self.peers[peer]
+        if table.check is None and table.fresh is None and table.paths:
+            return
+        self._dirty.update(table.accepted)
+        paths = {prefix: table.paths[prefix] for prefix in table.paths.keys() - table.stale}
+        if paths:
+            self.peers[peer] = PeerTable(paths=paths, unjudged=set(paths))
+        else:
+            del self.peers[peer]
+        self._memo.clear()
 
     def _table(self, peer: str) -> PeerTable:
         if peer not in self.peers:

@@ -165,6 +165,21 @@ def test_a_peer_that_is_no_longer_configured_takes_its_paths_along() -> None:
     assert decide(rib) == {P: (("a",),)}
 
 
+def test_a_peer_that_is_known_again_has_the_paths_of_its_session() -> None:
+    rib = rib_with()
+    rib.learn("a", BASE, [P])
+    rib.learn("b", BASE, [P])
+    decide(rib)
+    known = {"a": (check(), 5000), "b": (check(), 5000)}
+    rib.configure({})
+    assert decide(rib) == {P: None}
+    rib.mark_stale("b")
+    rib.configure({})
+    rib.configure(known)
+    assert decide(rib) == {P: (("a",),)}, "the session of b has ended, and with it what it had sent"
+    assert "b" not in rib.peers or not rib.peers["b"].paths
+
+
 def test_a_changed_policy_is_applied_to_what_is_known() -> None:
     rib = rib_with()
     rib.learn("a", BASE, [P])
