@@ -64,7 +64,7 @@ def fold_route_change(protection: Protection, change: RouteChange, failed: Mappi
     """Routes and backstops were programmed; what has no route any more may lose what protected it."""
     added = {prefix for prefix, is_wanted in change.backstops.items() if is_wanted}
     protection.backstops.written(added, change.backstops.keys() - added, failed.keys() & change.backstops.keys())
-    protection.uninstalled(prefix for prefix, group in change.routes.items() if group is None and prefix not in failed)
+    protection.uninstalled(p for p, group in change.routes.items() if (group is None) != (p in failed))
 
 
 def _prefixes(keys: Iterable[object]) -> set[Prefix]:

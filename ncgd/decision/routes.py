@@ -90,8 +90,8 @@ class RouteTable:
         """Rows found at the start that nobody has spoken of since."""
         self._meddled: set[Prefix] = set()
         """Rows that somebody else has changed and that wait to be put right."""
-        self.is_under_way = False
-        """A change is being programmed; the next one waits for its outcome."""
+        self.under_way: RouteChange | None = None
+        """What is being programmed; the next change waits for its outcome."""
 
     def update(self, changed: Decision) -> None:
         """Take over rankings that changed."""
@@ -188,8 +188,9 @@ class RouteTable:
         return any(each == version for _, each in self._rankings.values())
 
     def is_leaving(self, prefix: Prefix) -> bool:
-        """True while a route is installed that nobody wants: what protects it goes after it."""
-        return prefix in self.installed and prefix not in self.desired
+        """True while a route is installed, or is just being, that nobody wants: what protects it goes after it."""
+        coming = self.under_way is not None and self.under_way.routes.get(prefix) is not None
+        return (coming or prefix in self.installed) and prefix not in self.desired
 
     @property
     def has_more(self) -> bool:
@@ -198,7 +199,7 @@ class RouteTable:
 
     def written(self, change: RouteChange, failed: Mapping[Prefix, str]) -> None:
         """Take over the outcome of programming ``change``; failures stay dirty."""
-        self.is_under_way = False
+        self.under_way = None
         routes = change.routes
         if failed:
             routes = {prefix: group for prefix, group in routes.items() if prefix not in failed}
@@ -223,6 +224,8 @@ class RouteTable:
 
     @property
     def orphan_groups(self) -> set[int]:
-        """Groups that installed routes point at although nobody wants them there any more (or yet)."""
-        installed = (group for group, routes in self._installed_in.items() if routes)
-        return {group for group in installed if group is not None and group not in self._rankings}
+        """Groups that routes point at, or are just being led to, although nobody wants them there any more (or yet)."""
+        used = {group for group, routes in self._installed_in.items() if routes}
+        if self.under_way is not None:
+            used.update(self.under_way.routes.values())
+        return {group for group in used if group is not None and group not in self._rankings}

@@ -113,14 +113,15 @@ def _plan_routes(world: World, desired: Desired, held: Mapping[str, str]) -> Rou
     if repair is None or repair.due <= world.now:
         world.routes.repair()
         world.protection.backstops.repair()
-    if world.routes.is_under_way or is_draining(world):
+    if world.routes.under_way is not None or is_draining(world):
         return RouteChange(routes={}, backstops={})
     routes = {} if "routes" in held else world.routes.change(may_remove=may_remove)
     backstops: dict[Prefix, bool] = {}
     if not closed("backstops", world, desired):
         backstops = world.protection.change_backstops(world.routes.is_leaving, routes)
-    world.routes.is_under_way = bool(routes or backstops)
-    return RouteChange(routes=routes, backstops=backstops)
+    change = RouteChange(routes=routes, backstops=backstops)
+    world.routes.under_way = change if change else None
+    return change
 
 
 def _plan_protection(world: World, desired: Desired, held: Mapping[str, str]) -> dict[str, Delta[object, object]]:
@@ -155,7 +156,7 @@ def _may_try(table: str, world: World) -> bool:
 
 def _has_more(world: World, desired: Desired, held: Mapping[str, str]) -> bool:
     protection = world.protection
-    is_idle = not world.routes.is_under_way and not is_draining(world)
+    is_idle = world.routes.under_way is None and not is_draining(world)
     return (
         (world.rib.has_more and world.routes.is_read)
         or (is_idle and "routes" not in held and world.routes.has_more)

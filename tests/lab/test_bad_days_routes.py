@@ -126,7 +126,7 @@ def test_flapping_prefixes_end_as_the_cloud_router_ends() -> None:
     routes = site_side.ours()
     assert groups[routes[one[0]]].isdisjoint(groups[routes[two[0]]]), "each through the tunnel that it comes from"
     assert set(routes.values()) == set(groups), "no group without a route, no route without its group"
-    site_side.healthy()
+    assert site_side.healthy()["routes"]["drift"] == 0, site_side.log_text()
 
 
 def test_a_session_that_flaps_settles() -> None:
