@@ -202,6 +202,21 @@ def test_a_guard_that_cannot_be_written_blocks_nothing_and_is_tried_again() -> N
     assert not [problem for problem in site.report().problems if problem.reason == "GuardNotApplied"]
 
 
+def test_a_guard_that_failed_for_what_is_withdrawn_by_now_is_no_problem() -> None:
+    site = healthy_site()
+    gone = px.parse("10.200.0.0/16")
+    site.failing["guard"] = "nft -f -: no answer within 10 s"
+    site.peer_sends("peer-1", gone)
+    site.settle()
+    assert "GuardNotApplied" in [problem.reason for problem in site.report().problems]
+    site.tell(ev.PathsWithdrawn(peer="peer-1", prefixes=(gone,)))
+    site.settle()
+    site.failing.clear()
+    site.after(20)
+    site.after(1)
+    assert site.report().problems == ()
+
+
 def test_a_machine_without_nft_forwards_and_says_so() -> None:
     site = Site(ha_vpn())
     site.world = replace(site.world, protection=type(site.world.protection)())

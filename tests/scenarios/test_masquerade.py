@@ -108,6 +108,22 @@ def test_an_exemption_that_cannot_be_written_is_named_and_tried_again() -> None:
     assert not [problem for problem in site.report().problems if problem.reason == "ExemptionNotApplied"]
 
 
+def test_a_failure_is_over_once_there_is_nothing_left_to_write() -> None:
+    """nft hung while a prefix was advertised, which was taken back before the next attempt: Degraded for ever."""
+    site = healthy_site()
+    more = replace(site.intent.gateway, advertised_prefixes=(PODS, px.parse("10.10.7.0/24")))
+    site.failing["masquerade"] = "nft -f -: no answer within 10 s"
+    site.tell(ev.IntentRead(intent=replace(site.intent, gateway=more)))
+    site.settle()
+    assert "ExemptionNotApplied" in [problem.reason for problem in site.report().problems]
+    site.tell(ev.IntentRead(intent=site.intent))
+    site.failing.clear()
+    site.after(20)
+    site.after(1)
+    assert site.report().problems == ()
+    assert site.exempt == EXEMPT
+
+
 def cni(*rules: NatRule, priority: int = 100, **more: NatChain) -> NatChainsRead:
     """A base chain of another program, and those that it jumps to, by name."""
     base = NatChain(table="nftables inet cni", name="post", priority=priority, rules=rules)

@@ -1,10 +1,12 @@
 """The pass: failures are values, a hanging table holds up nobody, a bug costs its own table."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 from ncgd.daemon.loop import Loop
 from ncgd.daemon.mailbox import Mailbox
+from ncgd.decision.fold import FORGOTTEN_SECONDS
 from ncgd.drivers.port import OwnedTable
 from ncgd.errors import TimedOut
 from ncgd.model import event as ev
@@ -44,7 +46,17 @@ class Rig:
         self.mailbox = Mailbox()
         self.tables = {name: Recorder() for name in BOTTOM_UP if name != "routes"}
         tables: Mapping[str, OwnedTable[object, object]] = self.tables
-        self.loop = Loop(self.mailbox, tables, program, "node-1")
+        self.after_each_pass: list[ev.Event] = []
+        self.ahead = 0.0
+        """Seconds that the loop's clock is ahead."""
+        self.loop = Loop(
+            self.mailbox,
+            tables,
+            program,
+            "node-1",
+            clock=lambda: time.monotonic() + self.ahead,
+            observe=lambda _: self._observe(),
+        )
         for event in (
             ev.IntentRead(intent=ha_vpn()),
             ev.CapabilityProbed(capability=CAPABLE),
@@ -54,6 +66,10 @@ class Rig:
             ev.CharonUp(charon="charon", version="5.9.8"),
             ev.SasRead(charon="charon", sas={}),
         ):
+            self.mailbox.post(event)
+
+    def _observe(self) -> None:
+        for event in self.after_each_pass:
             self.mailbox.post(event)
 
     async def until(self, condition: object) -> None:
@@ -136,5 +152,24 @@ def test_nothing_is_removed_before_the_peers_have_been_told() -> None:
         assert not any(write.remove for write in rig.tables["credentials"].writes)
         rig.tables["neighbors"].gate.set()
         await rig.until(lambda: rig.tables["credentials"].writes[-1].remove)
+
+    run(scenario)
+
+
+def test_time_passes_though_routine_events_never_end() -> None:
+    """A probe's report and a list of SAs came every second, so time never came: nothing was ever given up as over."""
+
+    async def scenario(rig: Rig, _: "asyncio.Task[None]") -> None:
+        await rig.until(lambda: rig.tables["credentials"].writes)
+        gone: Outcome[object] = Outcome(failed={"gone": "no answer"})
+        rig.mailbox.post(
+            ev.TableWritten(table="clamps", begun=0, set={"gone": None}, removed=frozenset(), outcome=gone)
+        )
+        await rig.until(lambda: ("clamps", "gone") in rig.loop.state.world.retries)
+        rig.after_each_pass.append(ev.SasRead(charon="charon", sas={}))
+        passes = rig.loop.state.passes
+        await rig.until(lambda: rig.loop.state.passes > passes + 1)
+        rig.ahead = 2 * FORGOTTEN_SECONDS
+        await rig.until(lambda: ("clamps", "gone") not in rig.loop.state.world.retries)
 
     run(scenario)
