@@ -28,10 +28,10 @@ READ_SECONDS = 0.5
 """How long a reading may take to show what was written."""
 END_OF_RIB_SECONDS = 60.0
 """A peer that has sent some paths and no End-of-RIB by then has sent all (RFC 4724 §4.2 wants such a timer)."""
-_WHOLE = frozenset({"routes", "guard", "masquerade", "memory"})
-"""Tables with one retry for all their rows."""
 FORGOTTEN_SECONDS = 60.0
 """A failed row that nobody has tried again for so long after it was due is not wanted any more."""
+DONE_SECONDS = 1.0
+"""The same for a table that fails as a whole and of which nothing is left to write."""
 
 
 def fold(world: World, event: ev.Event, now: float) -> World:  # noqa: PLR0912 - one case per subject
@@ -194,12 +194,7 @@ def _route_retry(world: World, *, is_new: bool) -> dict[tuple[str, object], Retr
 
 def _fold_time(world: World) -> World:
     """What time alone brings: retries nobody waits for, tables that never ended, a speaker that stays away."""
-    wanted = world.intent.tunnels if world.intent else {}
-    retries = {
-        (table, key): retry
-        for (table, key), retry in world.retries.items()
-        if retry.due + FORGOTTEN_SECONDS > world.now or (table == "sas" and key in wanted) or table in _WHOLE
-    }
+    retries = {key: retry for key, retry in world.retries.items() if not _is_forgotten(*key, retry, world)}
     synced, sessions = set(world.synced), dict(world.sessions)
     for name, session in world.sessions.items():
         if session.state != SessionState.ESTABLISHED:
@@ -217,6 +212,14 @@ def _fold_time(world: World) -> World:
             world.rib.mark_stale(name)
             sessions[name] = _lost(session, world.now, "the BGP speaker is gone", 0.0)
     return pass_time(replace(world, retries=retries, synced=frozenset(synced), sessions=sessions))
+
+
+def _is_forgotten(table: str, key: object, retry: Retry, world: World) -> bool:
+    """Whether nobody waits for it: it was due and not tried again."""
+    if rows := world.protection.tables.get(table):
+        return rows.is_done and retry.due + DONE_SECONDS < world.now
+    is_wanted = table == "routes" or (table == "sas" and world.intent is not None and key in world.intent.tunnels)
+    return retry.due + FORGOTTEN_SECONDS <= world.now and not is_wanted
 
 
 def next_wakeup(world: World) -> float | None:

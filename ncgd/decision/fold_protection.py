@@ -47,7 +47,7 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
     """One retry stands for all rows: they fail together."""
     protection, failed = world.protection, event.outcome.failed
     added, removed = event.set.keys() - failed.keys(), event.removed - failed.keys()
-    rows = {"guard": protection.guard, "masquerade": protection.exempt, "memory": protection.disk}[event.table]
+    rows = protection.tables[event.table]
     rows.written(_prefixes(event.set), _prefixes(event.removed), _prefixes(failed))
     protection.exits |= {key for key in added if isinstance(key, str)}
     protection.exits -= {key for key in removed if isinstance(key, str)}

@@ -56,6 +56,11 @@ class Rows:
         """True when what should be there is there, but for what failed."""
         return self.is_read and not self.is_writing and not self._dirty
 
+    @property
+    def is_done(self) -> bool:
+        """True when nothing is being written, nor waits to be, nor has failed."""
+        return not self.is_writing and not self._dirty and not self._failed
+
     def touch(self, prefixes: Set[Prefix], wanted: Set[Prefix]) -> None:
         """Look at these again, where what is there differs from what is ``wanted`` of them."""
         if self.is_read and not self.is_writing:
@@ -127,6 +132,8 @@ class Protection:
         self.disk = Rows()
         self.exempt = Rows()
         """Prefixes towards which connections keep their source address, whatever others masquerade."""
+        self.tables = {"guard": self.guard, "masquerade": self.exempt, "memory": self.disk}
+        """Those of them that are tables of the plan, each written in one step, all or nothing."""
         self.is_exempting = False
         self.own: frozenset[Extra] = frozenset()
         """Networks of ours that the exemption knows, as it is."""
