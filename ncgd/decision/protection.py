@@ -288,8 +288,9 @@ class Protection:
             self.disk.touch(remove, frozenset())
             return Delta()
         self._may_forget = None
-        self.disk.is_writing = True
-        return Delta(set=dict.fromkeys(add), remove=frozenset(remove))
+        delta: Delta[object, object] = Delta(set=dict.fromkeys(add), remove=frozenset(remove))
+        self.disk.is_writing = bool(delta)
+        return delta
 
     def _place(self, rankings: Decision) -> set[Prefix]:
         """Into ``learned``, ``mixed`` and ``plain``, or out of them; returns those that moved."""
