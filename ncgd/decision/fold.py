@@ -117,14 +117,26 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
 
 
 def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
-    """An attempt is over when its SA is up, made from the configuration asked for; a removal, when it is gone."""
+    """An attempt is over when its SA is up, made from the configuration asked for; a removal, when it is gone.
+
+    One for a configuration that was taken back since is over when it has ended, and what is loaded now is up.
+    """
     installed = {tunnel: sa.digest for tunnel, sa in sas.items() if sa.state == SaState.INSTALLED}
     alive = {ike_id for sa in sas.values() for ike_id in (sa.ike_id, sa.pending_ike_id, *sa.stale_ike_ids)}
+    connections = world.written.get("connections", {})
+    settled = {
+        tunnel
+        for tunnel, digest in installed.items()
+        if not sas[tunnel].pending_ike_id
+        and isinstance(row := connections.get(tunnel), Connection)
+        and row.digest == digest
+    }
     retries = {
         (table, key): retry
         for (table, key), retry in world.retries.items()
         if not (isinstance(key, StaleSa) and key.charon == charon and key.ike_id not in alive)
         and not (table == "sas" and isinstance(retry.row, Connection) and installed.get(str(key)) == retry.row.digest)
+        and not (table == "sas" and key in settled)
     }
     failures = {
         tunnel: failure
@@ -132,8 +144,7 @@ def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
         if tunnel not in installed or ("sas", tunnel) in retries or ("sas", Repair(tunnel=tunnel)) in retries
     }
     # What charon tells of is its own: see tunnels.is_orphan.
-    connections = world.written.get("connections", {}).values()
-    own = {row.if_id for row in connections if isinstance(row, Connection) and row.tunnel in installed}
+    own = {row.if_id for row in connections.values() if isinstance(row, Connection) and row.tunnel in installed}
     esp = None if world.esp is None else {if_id: world.now if if_id in own else at for if_id, at in world.esp.items()}
     return replace(world, retries=retries, ike_failures=failures, esp=esp)
 

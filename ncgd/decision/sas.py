@@ -113,7 +113,9 @@ def _superfluous(sa: TunnelSa, connection: Connection, charon: str, world: World
     if sa.pending_ike_id and not world.role.may_initiate:  # the peer would take the new one, and forget the old one
         return {StaleSa(charon=charon, ike_id=sa.pending_ike_id)}
     if sa.state == SaState.INSTALLED and sa.digest == connection.digest:
-        return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in sa.stale_ike_ids}
+        asked = world.retries.get(("sas", sa.tunnel))
+        taken_back = (sa.pending_ike_id,) if sa.pending_ike_id and asked and asked.row != connection else ()
+        return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in (*sa.stale_ike_ids, *taken_back)}
     if _attempt(sa) and _is_due(sa.tunnel, connection, sa, world):
         return {StaleSa(charon=charon, ike_id=_attempt(sa))}
     return set()

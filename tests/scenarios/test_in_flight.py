@@ -1,10 +1,19 @@
 """The wish turns while a write fails or is under way: nothing is held against what nobody wants any more."""
 
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import TypeGuard
+
 from ncgd.decision.protection import FORGET_SECONDS, SAVE_SECONDS
+from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
+from ncgd.model.ike import IkeFailure, StaleSa, TunnelSa
 from ncgd.model.report import Health
-from tests.scenarios.site import VPC, healthy_site
+from ncgd.model.spec import Intent
+from ncgd.plan.plan import Step
+from tests.scenarios.resources import tunnel
+from tests.scenarios.site import VPC, Site, healthy_site
 
 OTHER = px.parse("10.200.0.0/16")
 
@@ -44,3 +53,64 @@ def test_a_prefix_that_flaps_between_two_savings_does_not_end_them() -> None:
     new = px.parse("10.201.0.0/16")
     site.peer_sends("peer-1", new)
     assert site.saved() == {VPC, OTHER, new}
+
+
+def edited(site: Site, **changes: object) -> Intent:
+    """The first tunnel with something else to it."""
+    first = replace(site.intent.tunnels["tunnel-1"], **changes)  # type: ignore[arg-type]
+    return replace(site.intent, tunnels={**site.intent.tunnels, "tunnel-1": first})
+
+
+def drained(site: Site) -> None:
+    """The tunnel that is to be renewed is empty, and its new SA asked for."""
+    site.settle()
+    site.after(DRAIN_SECONDS + 0.1)
+
+
+def attempt(site: Site) -> TunnelSa:
+    """Beside what is up, charon negotiates on and on what it was asked for."""
+    under_way = replace(site.sas["tunnel-1"], pending_ike_id="77")
+    site.tell(ev.SasRead(charon="charon", sas={**site.sas, "tunnel-1": under_way}))
+    return under_way
+
+
+def test_an_attempt_that_nobody_wants_any_more_is_ended_and_forgotten() -> None:
+    """A peer's address is changed to one that is silent, and back: charon would try that one for ever."""
+    site = healthy_site()
+    site.unreachable.add("tunnel-1")
+    site.tell(ev.IntentRead(intent=edited(site, remote_address=IPv4Address("198.51.100.99"))))
+    drained(site)
+    site.sas["tunnel-1"] = attempt(site)
+    failure = IkeFailure(tunnel="tunnel-1", reason="PeerUnreachable", message="the peer does not answer")
+    site.tell(ev.IkeFailed(failure=failure))
+    site.settle()
+    site.tell(ev.IntentRead(intent=site.intent))
+    before = len(site.plans)
+    site.settle()
+    attempt(site)
+    site.settle()
+    ended = [step.delta.remove for plan in site.plans[before:] for step in plan.steps if is_sas(step)]
+    assert frozenset({StaleSa(charon="charon", ike_id="77")}) in ended
+    site.sas["tunnel-1"] = replace(site.sas["tunnel-1"], pending_ike_id="")
+    site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)))
+    site.settle()
+    assert ("sas", "tunnel-1") not in site.world.retries
+    assert not site.world.ike_failures
+
+
+def test_an_attempt_that_charon_refused_is_no_problem_once_it_is_not_wanted() -> None:
+    site = healthy_site()
+    site.failing["sas"] = "no such child"
+    site.tell(ev.IntentRead(intent=edited(site, ike=replace(tunnel(1).ike, esp_proposals=("aes128gcm16-ecp256",)))))
+    drained(site)
+    assert [problem.object for problem in site.report().problems] == ["sas/tunnel-1"]
+    site.failing.clear()
+    site.tell(ev.IntentRead(intent=site.intent))
+    site.settle()
+    site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)))
+    site.after(1)
+    assert site.report().health == Health.HEALTHY
+
+
+def is_sas(step: object) -> TypeGuard[Step]:
+    return isinstance(step, Step) and step.table == "sas"
