@@ -31,9 +31,13 @@ def fold_kernel(
         case ev.RoutesRead(routes=routes, backstops=backstops, shadows=shadows):
             world.routes.shadows = shadows
             world.protection.found(world.protection.backstops, backstops, world.rib.best)
-            return replace(world, drift=world.drift + world.routes.read(routes))
+            before = world.routes.installed
+            if drift := world.routes.read(routes):
+                world.protection.uninstalled(before.keys() - routes.keys())
+            return replace(world, drift=world.drift + drift)
         case ev.RoutesMeddled(routes=changed, backstops=guards):
             drift = world.routes.meddled(changed) + world.protection.backstops.meddled(guards)
+            world.protection.uninstalled(prefix for prefix, group in changed.items() if group is None)
             return _fold_meddling(world, drift)
         case ev.ProbesRead(probes=probes):
             return replace(world, probes=dict(probes))

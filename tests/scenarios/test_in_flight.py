@@ -8,6 +8,8 @@ from ncgd.decision.protection import FORGET_SECONDS, SAVE_SECONDS
 from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
+from ncgd.model.delta import Outcome
+from ncgd.model.fib import RouteChange
 from ncgd.model.ike import IkeFailure, StaleSa, TunnelSa
 from ncgd.model.report import Health
 from ncgd.model.spec import Intent
@@ -74,6 +76,10 @@ def attempt(site: Site) -> TunnelSa:
     return under_way
 
 
+def is_sas(step: object) -> TypeGuard[Step]:
+    return isinstance(step, Step) and step.table == "sas"
+
+
 def test_an_attempt_that_nobody_wants_any_more_is_ended_and_forgotten() -> None:
     """A peer's address is changed to one that is silent, and back: charon would try that one for ever."""
     site = healthy_site()
@@ -112,5 +118,23 @@ def test_an_attempt_that_charon_refused_is_no_problem_once_it_is_not_wanted() ->
     assert site.report().health == Health.HEALTHY
 
 
-def is_sas(step: object) -> TypeGuard[Step]:
-    return isinstance(step, Step) and step.table == "sas"
+def test_a_withdrawn_prefix_whose_route_the_kernel_has_lost_is_not_guarded_for_ever() -> None:
+    """Its route waits to be removed, behind another change, and goes with the device meanwhile."""
+    for news in (
+        ev.RoutesMeddled(routes={OTHER: None}, backstops={}),
+        ev.RoutesRead(routes={}, backstops=frozenset({VPC, OTHER})),
+    ):
+        site = healthy_site()
+        site.peer_sends("peer-1", OTHER)
+        site.settle()
+        assert site.protects(OTHER) == (True, True)
+        change = RouteChange(routes={VPC: site.routes[VPC]}, backstops={})
+        site.world.routes.under_way = change
+        site.tell(ev.PathsWithdrawn(peer="peer-1", prefixes=(OTHER,)))
+        site.one_pass()
+        assert site.protects(OTHER) == (True, True)
+        del site.routes[OTHER]
+        site.tell(news, ev.RoutesWritten(change=change, outcome=Outcome()))
+        site.after(5)
+        assert OTHER not in site.routes
+        assert site.protects(OTHER) == (False, False)
