@@ -44,7 +44,8 @@ def tunnel_sas(answers: Iterable[Section], loaded: Mapping[str, str]) -> dict[st
     """Fold the ``list-sa`` events of one ``list-sas`` into one TunnelSa per tunnel that has any.
 
     ``loaded`` is the digest of the configuration that charon has now, by tunnel. Of several SAs that carry
-    packets the one made from that configuration is chosen, then the newest.
+    packets the one made from that configuration is chosen, then the newest. Ages are in seconds; of two children that
+    came up in the same one, that which was made later was authenticated later, and is what a peer keeps of them.
     """
     by_tunnel: dict[str, list[_Ike]] = {}
     for answer in answers:
@@ -73,7 +74,7 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
 
     def rank(pair: tuple[_Ike, _Child]) -> tuple[bool, bool, int, int, int]:
         ike, child = pair
-        return child.state != "REKEYED", child.digest == loaded, -child.age, ike.unique_id, child.unique_id
+        return child.state != "REKEYED", child.digest == loaded, -child.age, child.unique_id, ike.unique_id
 
     chosen, child = max(carrying, key=rank)
     others = [ike for ike in sas if ike is not chosen]

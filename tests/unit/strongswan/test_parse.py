@@ -90,6 +90,13 @@ def test_the_loaded_configuration_wins_then_the_newest() -> None:
     assert sa.ike_id == "2"
 
 
+def test_of_two_that_came_up_at_once_the_one_authenticated_last_counts() -> None:
+    """A peer that keeps one of them drops the one before it. Our IKE SA may be older and yet be authenticated later."""
+    ours, theirs = ike(1, child(4, age=0)), ike(2, child(3, age=0))
+    (sa,) = parse.tunnel_sas([ours, theirs], {"t1": "d1"}).values()
+    assert (sa.ike_id, sa.stale_ike_ids) == ("1", ("2",))
+
+
 def test_a_younger_attempt_is_not_stale_an_older_one_is() -> None:
     (sa,) = parse.tunnel_sas([ike(1, child(1)), ike(2, state="CONNECTING")], {"t1": "d1"}).values()
     assert (sa.ike_id, sa.stale_ike_ids, sa.pending_ike_id) == ("1", (), "2")
