@@ -106,7 +106,7 @@ class Loop:
             seconds = min(seconds, max(0.0, due - self._clock()))
         events = await self._mailbox.take(seconds)
         now = self._clock()
-        for event in (*events, Ticked()):
+        for event in (*events, Ticked()):  # routine events never end: time must not wait for a pause between them
             world = fold(world, event, now)
         self.state.world = world
 
