@@ -16,7 +16,7 @@ _CLONE_NEWNET = 0x4000_0000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def until(condition: Callable[[], T], seconds: float = 15.0, what: str = "") -> T:
+def until(condition: Callable[[], T], seconds: float = 30.0, what: str = "") -> T:
     """Poll until ``condition()`` is true and return its value; AssertionError after the deadline."""
     deadline = time.monotonic() + seconds * float(os.environ.get("NCGD_TIME_SCALE", "1"))
     while True:

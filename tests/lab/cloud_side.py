@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from ncgd.lab import cloud, processes
 from ncgd.lab.topology import STATE, SUBNET, inside, namespace
@@ -74,7 +76,7 @@ def stop_charon(node: str, number: signal.Signals = signal.SIGTERM) -> None:
     pid = processes.recorded()[node, "charon"]
     assert pid is not None, f"no charon runs in {node}"
     os.kill(pid, number)
-    until(lambda: processes.recorded()[node, "charon"] is None, 10, f"charon ends in {node}")
+    until(lambda: processes.recorded()[node, "charon"] is None, 30, f"charon ends in {node}")
 
 
 def start_charon(node: str, address: str) -> None:
@@ -83,10 +85,15 @@ def start_charon(node: str, address: str) -> None:
     with suppress(FileNotFoundError):
         (folder / "charon.vici").unlink()
     processes.spawn(node, "charon", [cloud.CHARON], {"STRONGSWAN_CONF": str(folder / "strongswan.conf")})
-    until((folder / "charon.vici").exists, 10, f"charon serves VICI in {node}")
-    until(lambda: _ip(node, "link", "set", DEVICE, "mtu", "1398", "up"), 10, f"{DEVICE} in {node}")
+    until(lambda: _listens(folder / "charon.vici"), 30, f"charon serves VICI in {node}")
+    until(lambda: _ip(node, "link", "set", DEVICE, "mtu", "1398", "up"), 30, f"{DEVICE} in {node}")
     _ip(node, "addr", "replace", address, "dev", DEVICE)
     reload(node)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def stop_bird(node: str) -> None:
@@ -94,13 +101,13 @@ def stop_bird(node: str) -> None:
     pid = processes.recorded()[node, "bird"]
     assert pid is not None, f"no bird runs in {node}"
     os.kill(pid, signal.SIGKILL)
-    until(lambda: processes.recorded()[node, "bird"] is None, 10, f"bird ends in {node}")
+    until(lambda: processes.recorded()[node, "bird"] is None, 30, f"bird ends in {node}")
 
 
 def start_bird(node: str) -> None:
     """It is back, as it is configured now, and knows nothing of earlier sessions."""
     cloud.start_bird(node)
-    until((STATE / node / "bird.ctl").exists, 10, f"bird runs in {node}")
+    until(lambda: _listens(STATE / node / "bird.ctl"), 30, f"bird runs in {node}")
 
 
 def _swanctl(node: str, *arguments: str) -> None:

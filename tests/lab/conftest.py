@@ -31,7 +31,7 @@ class Lab:
     up_output = ""
     _options: tuple[str, ...] = ()
 
-    def command(self, *arguments: str, seconds: float = 110) -> "subprocess.CompletedProcess[str]":
+    def command(self, *arguments: str, seconds: float = 200) -> "subprocess.CompletedProcess[str]":
         argv = [sys.executable, "-m", "ncgd.lab", *arguments]
         return subprocess.run(argv, cwd=install.CHECKOUT, capture_output=True, text=True, timeout=seconds, check=False)
 
@@ -52,8 +52,16 @@ class Lab:
         return gateway.status()
 
     def processes(self, program: str) -> set[int]:
-        """Ids of the processes in gw that run one of PROGRAMS."""
-        return {pid for pid in processes.in_nodes()["gw"] if re.search(PROGRAMS[program], _command_line(pid))}
+        """Ids of the processes in gw that run one of PROGRAMS; not of its forks that are about to run another one."""
+        found = {pid for pid in processes.in_nodes()["gw"] if re.search(PROGRAMS[program], _command_line(pid))}
+        return {pid for pid in found if _parent(pid) not in found}
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _command_line(pid: int) -> str:

@@ -55,7 +55,7 @@ def healthy() -> dict[str, Any]:
         return now if is_settled and not now["held"] else {}
 
     try:
-        return until(settled, 15)
+        return until(settled, 60)
     except AssertionError as error:
         raise AssertionError(f"not Healthy:\n{gateway.screen()}") from error
 
@@ -65,7 +65,7 @@ def screen() -> str:
     return " ".join(gateway.ncgctl("status").stdout.split())
 
 
-def says(*words: str, seconds: float = 15) -> str:
+def says(*words: str, seconds: float = 30) -> str:
     """Wait until ``ncgctl status`` says all of this; what it says."""
     try:
         return until(lambda: said if all(word in (said := screen()) for word in words) else "", seconds)
@@ -199,15 +199,19 @@ def address_through(tunnel_name: str) -> str:
     """An address of the VM that pings reach through this tunnel, and through this tunnel only come back from."""
     node = NODE_OF[tunnel_name]
     first = 64 if node == "cloud0" else 80
-    for last in range(first + 1, first + 15):
-        address = f"10.128.0.{last}"
-        before = _counted(node)
-        subprocess.run(
-            inside("pod", "ping", "-n", "-q", "-c", "1", "-W", "2", address), check=True, capture_output=True
-        )
-        if _counted(node) == [count + 1 for count in before]:
-            return address
-    raise AssertionError(f"no ping goes through {tunnel_name}")
+
+    def found() -> str:
+        """Nothing while the cloud has not learned the way back through this tunnel yet."""
+        for last in range(first + 1, first + 15):
+            address = f"10.128.0.{last}"
+            before = _counted(node)
+            ping = inside("pod", "ping", "-n", "-q", "-c", "1", "-W", "2", address)
+            is_answered = subprocess.run(ping, check=False, capture_output=True).returncode == 0
+            if is_answered and _counted(node) == [count + 1 for count in before]:
+                return address
+        return ""
+
+    return until(found, 30, f"a ping goes through {tunnel_name}")
 
 
 def _counted(node: str) -> list[int]:

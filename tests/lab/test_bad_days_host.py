@@ -21,9 +21,9 @@ def healed(lab: Lab) -> Iterator[Lab]:
     routes, nexthops = site_side.ours(), site_side.nexthops()
     yield lab
     assert site_side.healthy()["problems"] == []
-    assert site_side.ours() == routes
-    assert site_side.backstops() == {SUBNET}
-    assert _without_devices(site_side.nexthops()) == _without_devices(nexthops)
+    until(lambda: site_side.ours() == routes, 20, "the routes are as before")
+    until(lambda: site_side.backstops() == {SUBNET}, 20, "so are the backstops")
+    until(lambda: _without_devices(site_side.nexthops()) == _without_devices(nexthops), 20, "so are the nexthops")
 
 
 def _without_devices(nexthops: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -35,7 +35,7 @@ def test_a_tunnel_address_on_another_interface_is_named_and_taken_once_it_is_fre
     tunnels = (gateway.RESOURCES / TUNNELS).read_bytes()
     with edited(TUNNELS) as documents:
         del documents[0]
-    until(lambda: len(gateway.status()["tunnels"]) == 1, 5, "the tunnel is gone")
+    until(lambda: len(gateway.status()["tunnels"]) == 1, 20, "the tunnel is gone")
     ip("addr add 169.254.1.2/32 dev lan0")
     (gateway.RESOURCES / TUNNELS).write_bytes(tunnels)
     says("ERROR AddressInUse", "169.254.1.2 is already on interface lan0", "free the address")
@@ -52,7 +52,7 @@ def test_a_tunnel_address_that_somebody_else_takes_as_well_costs_no_session() ->
     try:
         with edited(GATEWAY) as documents:
             documents[0]["spec"]["advertisedPrefixes"].append("10.10.7.0/24")
-        until(lambda: len(site_side.peer("peer-1")["advertised"]) == 2, 5, "ncgd has gone on meanwhile")
+        until(lambda: len(site_side.peer("peer-1")["advertised"]) == 2, 20, "ncgd has gone on meanwhile")
         now = gateway.status()
         assert [row["usable"] for row in now["tunnels"]] == [True, True]
         assert all(row["uptimeSeconds"] >= age for row, age in zip(now["peers"], ages, strict=True))
@@ -61,7 +61,7 @@ def test_a_tunnel_address_that_somebody_else_takes_as_well_costs_no_session() ->
         ip("addr del 169.254.1.2/32 dev lan0")
         with edited(GATEWAY) as documents:
             documents[0]["spec"]["advertisedPrefixes"].remove("10.10.7.0/24")
-        until(lambda: len(site_side.peer("peer-1")["advertised"]) == 1, 5)
+        until(lambda: len(site_side.peer("peer-1")["advertised"]) == 1, 20)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_meddled_interface_is_put_right(meddling: str) -> None:
         ends = [(row["local"], row["address"]) for row in link["addr_info"] if "address" in row]
         return ends == [("169.254.1.2", "169.254.1.1")]
 
-    until(is_right, 15, "the interface is as it was")
+    until(is_right, 30, "the interface is as it was")
     assert [row["usable"] for row in site_side.healthy()["tunnels"]] == [True, True]
 
 
@@ -92,22 +92,22 @@ def test_meddled_nexthops_and_routes_are_put_right_and_counted() -> None:
     before = gateway.status()["routes"]["drift"]
     group, members = _group(), _members()
     ip(f"nexthop replace id {group} group {members[1]}")
-    until(lambda: _members() == members, 5, "the group has its members again")
+    until(lambda: _members() == members, 20, "the group has its members again")
     ip("nexthop flush protocol 157")
-    until(lambda: site_side.ours() == {SUBNET: group} and _members() == members, 5, "everything is back")
+    until(lambda: site_side.ours() == {SUBNET: group} and _members() == members, 20, "everything is back")
     ip("route add 10.77.0.0/16 via 10.10.0.10 proto static")
     ip("route add 10.128.0.0/20 via 10.10.0.10 metric 500 proto static")
     foreign = _foreign()
     ip(f"route replace {SUBNET} via 10.10.0.10 metric 157 proto 157")
     ip(f"route del unreachable {SUBNET} metric 4294967057 proto 157")
     ip(f"route add 10.99.0.0/24 nhid {group} metric 157 proto 157")
-    until(lambda: site_side.backstops() == {SUBNET}, 5, "the backstop is back")
-    until(lambda: site_side.ours() == {SUBNET: group}, 5, "what carries our mark is as we want it, and no more")
-    until(lambda: _members() == members, 5, "through both tunnels")
+    until(lambda: site_side.backstops() == {SUBNET}, 20, "the backstop is back")
+    until(lambda: site_side.ours() == {SUBNET: group}, 20, "what carries our mark is as we want it, and no more")
+    until(lambda: _members() == members, 20, "through both tunnels")
     assert _foreign() == foreign, "what does not carry our mark is left alone"
     says("rows changed by others and put right")
     ip(f"nexthop del id {members[0]}")
-    until(lambda: _members() == members, 5, "again through both tunnels")
+    until(lambda: _members() == members, 20, "again through both tunnels")
     assert gateway.status()["routes"]["drift"] > before
     ip("route del 10.77.0.0/16 proto static")
     ip("route del 10.128.0.0/20 metric 500 proto static")

@@ -124,7 +124,7 @@ def test_an_old_charon_is_named_with_both_versions(gateway: Gateway) -> None:
     gateway.start(f"mount --bind {old} {CHARON}")
     gateway.says("ERROR ProcessDown charon", "is strongSwan 5.8.2; ncgd needs 5.9.6 or newer: upgrade")
     program = "charon-tunnel-1" if "charon-tunnel-1" in gateway.text() else "charon"
-    pauses = until(lambda: found if len(found := gateway.pauses(program)) > 3 else [], 10)
+    pauses = until(lambda: found if len(found := gateway.pauses(program)) > 3 else [], 30)
     assert pauses[:4] == [0.1, 0.2, 0.4, 0.8], "ever more slowly"
     gateway.assert_calm()
 
@@ -139,7 +139,7 @@ def test_a_missing_or_old_exabgp_is_named_with_what_to_install(
     with without_exabgp(gateway.folder, version) as script:
         gateway.start(script)
         gateway.says("ERROR ProcessDown exabgp", words, "install 'exabgp>=5.0.10,<5.1'")
-        pauses = until(lambda: found if len(found := gateway.pauses("exabgp")) > 3 else [], 10)
+        pauses = until(lambda: found if len(found := gateway.pauses("exabgp")) > 3 else [], 30)
         assert pauses[:4] == [0.1, 0.2, 0.4, 0.8], "ever more slowly"
         gateway.assert_calm()
 

@@ -40,20 +40,20 @@ def mended(lab: Lab) -> Iterator[Lab]:
     yield lab
     for node in ("cloud0", "cloud1"):
         cloud_side.advertise(node)
-    until(lambda: site_side.ours().keys() == before[0].keys(), 15, "only the VPC's subnet is installed")
-    until(lambda: site_side.nexthops() == before[1], 5, "no nexthop group is left over")
-    assert site_side.backstops() == {SUBNET}
+    until(lambda: site_side.ours().keys() == before[0].keys(), 30, "only the VPC's subnet is installed")
+    until(lambda: site_side.nexthops() == before[1], 20, "no nexthop group is left over")
+    until(lambda: site_side.backstops() == {SUBNET}, 20, "no backstop either")
     assert site_side.healthy()["problems"] == []
 
 
 def test_prefixes_that_would_hurt_are_refused_one_by_one_with_the_reason() -> None:
     cloud_side.advertise("cloud0", [*REFUSED, "10.200.0.0/24"])
-    assert cloud_side.advertised("cloud0") == {*REFUSED, "10.200.0.0/24", SUBNET}
-    until(lambda: site_side.peer("peer-1")["received"] == len(REFUSED) + 2, 5, "all of them arrive")
+    until(lambda: cloud_side.advertised("cloud0") == {*REFUSED, "10.200.0.0/24", SUBNET}, 20, "the cloud says so")
+    until(lambda: site_side.peer("peer-1").get("received") == len(REFUSED) + 2, 20, "all of them arrive")
     status = site_side.got("overlaybgppeer", "peer-1")
     reasons = {each["prefix"]: each["reason"] for each in status["received"]}
     assert reasons == REFUSED | {SUBNET: "Accepted", "10.200.0.0/24": "Accepted"}
-    until(lambda: site_side.ours().keys() == {SUBNET, "10.200.0.0/24"}, 5, "what is harmless is installed")
+    until(lambda: site_side.ours().keys() == {SUBNET, "10.200.0.0/24"}, 20, "what is harmless is installed")
     said = says("DefaultRoute", "allowDefaultRoute", "3 received prefixes are refused", "ncgctl explain peer-1")
     assert gateway.status()["status"] == "Healthy", said
     explained = gateway.ncgctl("explain", "198.51.100.11").stdout
@@ -66,10 +66,10 @@ def test_more_prefixes_than_allowed_keep_what_is_installed_and_raise_a_condition
     rest = [str(prefix) for prefix in IPv4Network("10.224.0.0/11").subnets(new_prefix=28)][:10_000]
     _limit(100)
     cloud_side.advertise("cloud0", first)
-    until(lambda: site_side.ours().keys() == {SUBNET, *first}, 5, "90 prefixes fit")
+    until(lambda: site_side.ours().keys() == {SUBNET, *first}, 20, "90 prefixes fit")
     cloud_side.advertise("cloud0", first + rest)
-    until(lambda: site_side.peer("peer-1")["received"] == 10_091, 15, "all of them arrive")
-    installed = until(lambda: rows if len(rows := site_side.ours()) == 100 else {}, 5, "what fits is installed")
+    until(lambda: site_side.peer("peer-1")["received"] == 10_091, 30, "all of them arrive")
+    installed = until(lambda: rows if len(rows := site_side.ours()) == 100 else {}, 20, "what fits is installed")
     assert installed.keys() >= {SUBNET, *first}
     assert _within_limit()["status"] == "False"
     said = says("ERROR PrefixLimit", "9991 prefixes beyond maxPrefixes 100 are refused", "raise maxPrefixes")
@@ -78,19 +78,19 @@ def test_more_prefixes_than_allowed_keep_what_is_installed_and_raise_a_condition
 
     (ncgd,) = mended.processes("ncgd")
     os.kill(ncgd, signal.SIGKILL)
-    until(lambda: mended.processes("ncgd") - {ncgd} and gateway.status(), 10, "ncgd is back")
-    until(lambda: not (now := gateway.status())["held"] and now["routes"]["installed"] == 100, 10, "and acts")
+    until(lambda: mended.processes("ncgd") - {ncgd} and gateway.status(), 30, "ncgd is back")
+    until(lambda: (now := gateway.status()) and not now["held"] and now["routes"]["installed"] == 100, 30, "and acts")
     assert site_side.ours() == installed, "a new ncgd keeps those of the 10 091 that are installed"
 
     _limit(20_000)
-    until(lambda: len(site_side.ours()) == 10_091, 15, "a higher limit lets them in")
+    until(lambda: len(site_side.ours()) == 10_091, 30, "a higher limit lets them in")
     site_side.healthy()
     _limit(100)
     says("ERROR PrefixLimit", "10091 prefixes were accepted before maxPrefixes was 100; they are kept")
     assert len(site_side.ours()) == 10_091, "a lower limit takes nothing away"
     cloud_side.advertise("cloud0", first)
-    until(lambda: _within_limit()["status"] == "True", 15, "fewer prefixes clear the condition")
-    until(lambda: site_side.ours().keys() == {SUBNET, *first}, 5, "and they are what is installed")
+    until(lambda: _within_limit()["status"] == "True", 30, "fewer prefixes clear the condition")
+    until(lambda: site_side.ours().keys() == {SUBNET, *first}, 20, "and they are what is installed")
     site_side.healthy()
     _limit(5000)
 
@@ -100,7 +100,7 @@ def _limit(prefixes: int) -> None:
     with edited(PEERS) as documents:
         documents[0]["spec"]["maxPrefixes"] = prefixes
     show = ("get", "overlaybgppeer", "peer-1", "-o", "json")
-    until(lambda: f'"maxPrefixes": {prefixes}' in gateway.ncgctl(*show).stdout, 5, "the limit is in force")
+    until(lambda: f'"maxPrefixes": {prefixes}' in gateway.ncgctl(*show).stdout, 20, "the limit is in force")
 
 
 def _within_limit() -> dict[str, str]:
@@ -117,11 +117,15 @@ def test_flapping_prefixes_end_as_the_cloud_router_ends() -> None:
             for turn in range(20):
                 cloud_side.advertise("cloud0", one if turn % 2 else two)
                 cloud_side.advertise("cloud1", two if turn % 3 else [])
-            expected = cloud_side.advertised("cloud0") | cloud_side.advertised("cloud1")
-            assert expected == {SUBNET, *one, *two}
-            until(lambda: site_side.ours().keys() == expected, 10, "the kernel holds what the Cloud Router has")
+            expected = {SUBNET, *one, *two}
+            until(
+                lambda: cloud_side.advertised("cloud0") | cloud_side.advertised("cloud1") == expected,
+                20,
+                "the Cloud Router has been configured as it was told last",
+            )
+            until(lambda: site_side.ours().keys() == expected, 30, "the kernel holds what the Cloud Router has")
         assert lost == dict.fromkeys(addresses, 0)
-    assert site_side.backstops() == expected
+    until(lambda: site_side.backstops() == expected, 20, "and so behind them")
     groups = {row["id"]: {member["id"] for member in row["group"]} for row in site_side.nexthops() if "group" in row}
     routes = site_side.ours()
     assert groups[routes[one[0]]].isdisjoint(groups[routes[two[0]]]), "each through the tunnel that it comes from"
@@ -132,7 +136,7 @@ def test_flapping_prefixes_end_as_the_cloud_router_ends() -> None:
 def test_a_session_that_flaps_settles() -> None:
     for _ in range(5):
         cloud_side.birdc("cloud0", "restart", "site")
-        until(lambda: "Established" in cloud_side.birdc("cloud0", "show", "protocols", "site"), 10, "it is back")
+        until(lambda: "Established" in cloud_side.birdc("cloud0", "show", "protocols", "site"), 30, "it is back")
     now = site_side.healthy()
     assert [row["accepted"] for row in now["peers"]] == [1, 1]
-    assert until(lambda: cloud_side.learned("cloud0") == {"10.10.0.0/24"}, 5)
+    assert until(lambda: cloud_side.learned("cloud0") == {"10.10.0.0/24"}, 20)

@@ -40,7 +40,7 @@ def test_a_charon_that_ends_moves_its_traffic_to_the_other_tunnel_which_notices_
         other = site_side.address_through("tunnel-2")
         with site_side.flowing(other) as lost:
             os.kill(pid, number)
-            until(lambda: pid not in (now := lab.processes("charon")) and len(now) == 2, 10, "it is back")
+            until(lambda: pid not in (now := lab.processes("charon")) and len(now) == 2, 30, "it is back")
             site_side.healthy()
         assert lost == {other: 0}
     assert site_side.peer("peer-2")["uptimeSeconds"] >= age

@@ -74,7 +74,7 @@ def test_the_vpc_learns_the_pods_ranges_of_all_nodes(lab: Lab) -> None:
         lines = lab.run("vm", "ip", "route", "show", "proto", "bird").stdout.splitlines()
         return {line.split()[0] for line in lines if line and not line.startswith((" ", "\t"))}
 
-    until(lambda: learned() == {"10.20.1.0/24", "10.20.2.0/23"}, 10, "the way back")
+    until(lambda: learned() == {"10.20.1.0/24", "10.20.2.0/23"}, 30, "the way back")
 
 
 def test_the_gateway_loses_its_power_and_another_node_takes_over(lab: Lab) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ def _assert_nothing_left(before: set[int]) -> None:
     assert not [pid for pid in before if Path(f"/proc/{pid}/ns/net").exists()]
 
 
+def _command(pid: int) -> str:
+    """A process' program; empty when it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
 def _in_the_lab() -> set[int]:
     return {pid for pids in processes.in_nodes().values() for pid in pids}
 
@@ -35,7 +43,7 @@ def test_down_ends_everything_also_what_people_started(lab: Lab) -> None:
         until(lambda: visitor.pid in _in_the_lab())
         before = _in_the_lab()
         assert lab.command("down").returncode == 0
-        visitor.wait(5)
+        visitor.wait(30)
     _assert_nothing_left(before)
 
 
@@ -43,7 +51,7 @@ def test_down_after_everything_was_killed() -> None:
     lab = Lab()
     topology.build()
     processes.spawn("gw", "sleeper", ["sleep", "600"])
-    until(_in_the_lab)
+    until(lambda: [_command(pid) for pid in _in_the_lab()] == ["sleep"], what="only the sleeper is left of its start")
     before = _in_the_lab()
     for pid in before:
         os.kill(pid, signal.SIGKILL)

@@ -29,7 +29,7 @@ def healed(lab: Lab) -> Iterator[Lab]:
     yield lab
     until(lambda: gateway.status().get("status") == "Healthy", 60)
     assert site_side.healthy()["problems"] == []
-    until(lambda: (site_side.ours(), site_side.nexthops(), learned()) == (routes, nexthops, advertised), 15)
+    until(lambda: (site_side.ours(), site_side.nexthops(), learned()) == (routes, nexthops, advertised), 30)
     assert "Traceback" not in site_side.log_text()
 
 
@@ -57,10 +57,10 @@ def _advertised_anew(prefix: str) -> None:
     """An edit of the manifests gets through to the Cloud Router, and back."""
     with edited(GATEWAY) as documents:
         documents[0]["spec"]["advertisedPrefixes"].append(prefix)
-    until(lambda: prefix in cloud_side.learned("cloud1"), 10, "the loop goes on")
+    until(lambda: prefix in cloud_side.learned("cloud1"), 30, "the loop goes on")
     with edited(GATEWAY) as documents:
         documents[0]["spec"]["advertisedPrefixes"].remove(prefix)
-    until(lambda: prefix not in cloud_side.learned("cloud1"), 10)
+    until(lambda: prefix not in cloud_side.learned("cloud1"), 30)
 
 
 def test_a_charon_that_hangs_is_named_and_holds_up_nothing(lab: Lab) -> None:
@@ -72,7 +72,7 @@ def test_a_charon_that_hangs_is_named_and_holds_up_nothing(lab: Lab) -> None:
     with stopped({charons[first]}):
         if len(charons) > 1:
             assert "tunnel-1" in first
-            until(lambda: not site_side.tunnel("tunnel-1").get("usable", True), 10, "its tunnel is found dead")
+            until(lambda: not site_side.tunnel("tunnel-1").get("usable", True), 30, "its tunnel is found dead")
             assert site_side.tunnel("tunnel-2")["usable"], gateway.screen()
             assert lab.run("pod", "ping", "-c", "20", "-i", "0.05", topology.VM).returncode == 0
         _advertised_anew("10.10.7.0/24")

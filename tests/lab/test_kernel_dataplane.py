@@ -52,7 +52,7 @@ def test_keys_and_proposals_change_and_no_packet_is_lost(lab: Lab) -> None:
         old = site_side.sa_ids(TUNNEL)
         with edited(TUNNELS) as documents:
             documents[0]["spec"]["ike"] = {"espProposals": ["aes128gcm16-ecp256"]}
-        until(lambda: len(now := site_side.sa_ids(TUNNEL)) == 1 and not now & old, 15, "the old SA is gone")
+        until(lambda: len(now := site_side.sa_ids(TUNNEL)) == 1 and not now & old, 30, "the old SA is gone")
 
 
 def test_a_killed_charon_costs_no_packet_and_no_session(lab: Lab) -> None:

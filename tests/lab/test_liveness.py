@@ -69,21 +69,21 @@ def assert_survives(lab: Lab, rule: str) -> None:
     with blackhole(lab, rule):
         until(lambda: reasons(lab).get("tunnel-1") == "DataPathDead", 20, "tunnel-1 is found dead")
         until(lambda: len(interfaces_used(lab)) == 1, what="one tunnel carries")
-        until(lambda: meds(lab)["peer-2"] == {50}, what="the survivor is preferred for the return path")
+        until(lambda: meds(lab).get("peer-2") == {50}, what="the survivor is preferred for the return path")
         assert lab.status()["status"] == "Degraded"
         problem = next(p for p in lab.status()["problems"] if p["reason"] == "DataPathDead")
         assert "ESP is dropped" in problem["hint"]
         assert lab.run("pod", "ping", "-c", "3", "-i", "0.1", topology.VM).returncode == 0
     until(lambda: lab.status().get("status") == "Healthy", 40, "back to Healthy")
     until(lambda: interfaces_used(lab) == before, what="both tunnels carry again")
-    assert meds(lab) == {"peer-1": {100}, "peer-2": {100}}
+    until(lambda: meds(lab) == {"peer-1": {100}, "peer-2": {100}}, what="both are preferred alike")
 
 
 def kill_ncgd(lab: Lab) -> None:
     """``kill -9``; the keeper starts another one."""
     (before,) = lab.processes("ncgd")
     os.kill(before, signal.SIGKILL)
-    until(lambda: lab.processes("ncgd") - {before}, 10, "another ncgd runs")
+    until(lambda: lab.processes("ncgd") - {before}, 30, "another ncgd runs")
 
 
 def test_a_restarted_ncgd_does_not_trust_a_dead_tunnel(lab: Lab) -> None:
@@ -95,7 +95,7 @@ def test_a_restarted_ncgd_does_not_trust_a_dead_tunnel(lab: Lab) -> None:
             kill_ncgd(lab)
             until(lambda: reasons(lab) == {"tunnel-1": "DataPathDead", "tunnel-2": "Usable"}, 20, "it knows")
             assert len(interfaces_used(lab)) == 1
-            assert meds(lab)["peer-2"] == {50}
+            until(lambda: meds(lab).get("peer-2") == {50}, what="the survivor is still preferred")
         assert lost[topology.VM] == 0
     site_side.healthy()
 
@@ -117,7 +117,7 @@ def test_a_peer_that_lost_its_state_without_a_word_gets_a_new_sa_before_dpd_noti
     cloud_side.stop_charon("cloud0", signal.SIGKILL)
     cloud_side.start_charon("cloud0", "169.254.1.1/30")
     site_side.says("DataPathDead", "repairing: ")
-    until(lambda: site_side.sa_ids("tunnel-1") - before, 15, "a new IKE SA")
+    until(lambda: site_side.sa_ids("tunnel-1") - before, 30, "a new IKE SA")
     assert site_side.log_of_charon("tunnel-1").count("giving up after") == dpd
     site_side.healthy()
     until(lambda: len(site_side.sa_ids("tunnel-1")) == 1, 20, "the old one is gone")

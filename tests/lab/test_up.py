@@ -56,7 +56,7 @@ def test_the_vpc_follows_bgp_and_shares_equal_paths(lab: Lab) -> None:
     def learned() -> str:
         return lab.run("vm", "ip", "route", "show", "10.10.0.0/24", "proto", "bird").stdout
 
-    until(lambda: "dev cloud0" in learned() and "dev cloud1" in learned(), 10, "a path through each cloud interface")
+    until(lambda: "dev cloud0" in learned() and "dev cloud1" in learned(), 30, "a path through each cloud interface")
     assert lab.run("vm", "ping", "-c", "3", "-i", "0.1", "10.10.0.10").returncode == 0
 
 

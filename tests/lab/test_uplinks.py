@@ -48,7 +48,7 @@ def uplinks(lab: Lab) -> Lab:
     make_second_uplink()
     with site_side.edited(site_side.TUNNELS) as documents:
         next(each for each in documents if each["metadata"]["name"] == "tunnel-2")["spec"]["interface"] = "wan1"
-    until(lambda: _sent() > 100, 20, "the probes of tunnel-2 leave through wan1")
+    until(lambda: _sent() > 100, 60, "the probes of tunnel-2 leave through wan1")
     healthy_on_both(lab)
     return lab
 
