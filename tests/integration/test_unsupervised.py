@@ -38,4 +38,4 @@ def test_userspace_esp_is_refused_with_its_reason(tmp_path: Path) -> None:
             answer = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
             return [row["message"] for row in json.loads(answer)["problems"]] if answer else []
 
-        until(lambda: any("userspace ESP needs --supervise" in text for text in problems()), 20, "the reason is told")
+        until(lambda: any("userspace ESP needs --supervise" in text for text in problems()), 60, "the reason is told")

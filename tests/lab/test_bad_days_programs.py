@@ -51,7 +51,7 @@ class Gateway:
         run = subprocess.run([*ncgctl, *options], capture_output=True, text=True, check=False, cwd=install.CHECKOUT)
         return " ".join(run.stdout.split())
 
-    def says(self, *words: str, seconds: float = 15) -> str:
+    def says(self, *words: str, seconds: float = 60) -> str:
         """Wait until the screen says all of this; what it says."""
         try:
             return until(lambda: said if all(word in (said := self.screen()) for word in words) else "", seconds)
@@ -74,6 +74,16 @@ class Gateway:
         assert "a bug in ncgd" not in self.text()
 
 
+def _kill_all(space: Namespace) -> list[str]:
+    """What runs in a namespace, which is killed: what one of them was just about to start, too."""
+    listed = subprocess.run(["ip", "netns", "pids", space.name], capture_output=True, text=True, check=True)
+    pids = listed.stdout.split()
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    return pids
+
+
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as made, Namespace("nb-poor") as space:
@@ -84,11 +94,7 @@ def gateway() -> Iterator[Gateway]:
         try:
             yield Gateway(space, folder)
         finally:
-            for pid in subprocess.run(
-                ["ip", "netns", "pids", space.name], capture_output=True, text=True, check=True
-            ).stdout.split():
-                with suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
+            until(lambda: not _kill_all(space), 30, "nothing runs on that machine any more")
 
 
 @contextmanager

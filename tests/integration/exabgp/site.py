@@ -74,7 +74,7 @@ class Mailbox:
         """What a peer has advertised, as sorted texts."""
         return prefix.texts(self.paths.get(peer, {}))
 
-    async def until(self, probe: Callable[[], T], what: str, seconds: float = 20.0) -> T:
+    async def until(self, probe: Callable[[], T], what: str, seconds: float = 60.0) -> T:
         """Wait until ``probe`` is true, which may also ask BIRD; AssertionError after the deadline."""
         deadline = asyncio.get_running_loop().time() + seconds * float(os.environ.get("NCGD_TIME_SCALE", "1"))
         while not (value := probe()):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.root
 
 MANY = [f"10.{n >> 8}.{n & 255}.0/24" for n in range(10_000)]
 FLAPS = 50
-HOLD_SECONDS = 3
+HOLD_SECONDS = 5
 
 
 def megabytes(pid: int) -> float:

@@ -97,7 +97,7 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(10)
+        self.socket.settimeout(30)
         until(path.exists)
         self.socket.connect(str(path))
         self._file = self.socket.makefile("rb")
@@ -268,5 +268,5 @@ def test_lines_that_are_no_events_do_no_harm(exabgp: Running) -> None:
 def test_it_ends_with_exabgp(exabgp: Running) -> None:
     assert exabgp.process.stdin is not None
     exabgp.process.stdin.close()
-    assert exabgp.process.wait(5) == 0
+    assert exabgp.process.wait(30) == 0
     exabgp.process.stdin = None

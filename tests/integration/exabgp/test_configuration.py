@@ -56,7 +56,7 @@ def test_a_silent_peer_does_not_freeze_the_configuration(lab: Site) -> None:
 
             lab.birds[0].start(["10.1.0.0/16"])
             lab.spaces[0].run("nft", "delete table ip silence")
-            await mailbox.until(lambda: mailbox.prefixes("peer-1"), "the first session, silent no more", seconds=8)
+            await mailbox.until(lambda: mailbox.prefixes("peer-1"), "the first session, silent no more", seconds=20)
 
     asyncio.run(scenario())
 
@@ -85,7 +85,7 @@ def test_advertisements_and_med_change_without_a_flap(lab: Site) -> None:
                 (lab.neighbor(1, advertised=("10.9.0.0/16",), med=200), {"10.9.0.0/16": 200}),
             ):
                 assert not (await speaker.neighbors.write(wanted(neighbor))).failed
-                await mailbox.until(lambda learned=learned: bird.learned() == learned, f"{learned}", seconds=5)  # type: ignore[misc]
+                await mailbox.until(lambda learned=learned: bird.learned() == learned, f"{learned}", seconds=10)  # type: ignore[misc]
             assert bird.session() == before
             assert not mailbox.of(SessionDown)
 
@@ -102,7 +102,7 @@ def test_a_removed_neighbour_drops_our_routes_at_once(lab: Site) -> None:
             await speaker.neighbors.write(wanted(lab.neighbor(1, advertised=("10.9.0.0/16",))))
             await mailbox.until(bird.learned, "our prefix")
             await speaker.neighbors.write(Delta(remove=frozenset({"peer-1"})))
-            await mailbox.until(lambda: not bird.learned(), "our prefix is gone", seconds=5)
+            await mailbox.until(lambda: not bird.learned(), "our prefix is gone", seconds=20)
             assert mailbox.of(SessionDown)[0].reason == "removed from the speaker"
             assert not mailbox.of(SessionDown)[0].is_graceful
 

@@ -42,7 +42,7 @@ class Impostor:
         loop = asyncio.get_running_loop()
         if self._connection:
             self._connection.close()
-        self._connection, _ = await asyncio.wait_for(loop.sock_accept(self._listener), 10)
+        self._connection, _ = await asyncio.wait_for(loop.sock_accept(self._listener), 30)
         await self.send(
             message(OPEN, struct.pack("!BHH4sB", 4, PEER_ASN, 60, bytes([9, 9, 9, 9]), 0)) + message(KEEPALIVE)
         )
@@ -55,7 +55,7 @@ class Impostor:
         """Read until the gateway complains: code and subcode."""
         assert self._connection is not None
         data = b""
-        while chunk := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._connection, 4096), 10):
+        while chunk := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._connection, 4096), 30):
             data += chunk
         while data[18] != NOTIFICATION:
             data = data[struct.unpack("!H", data[16:18])[0] :]

@@ -99,7 +99,7 @@ def settled(lab: Lab) -> Snapshot:
         before, last = last, snapshot(lab)
         return before == last
 
-    until(same, 15, "a state that lasts")
+    until(same, 30, "a state that lasts")
     return last
 
 

@@ -56,7 +56,7 @@ class Watch:
         latest = {read.charon: read.sas for read in self.of(SasRead)}
         return next((sas[tunnel] for sas in latest.values() if tunnel in sas), None)
 
-    async def until(self, probe: Callable[[], T], what: str, seconds: float = 20.0) -> T:
+    async def until(self, probe: Callable[[], T], what: str, seconds: float = 60.0) -> T:
         """Wait for events until ``probe`` is true; AssertionError after the deadline."""
         try:
             async with asyncio.timeout(seconds * float(os.environ.get("NCGD_TIME_SCALE", "1"))):
