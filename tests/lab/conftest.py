@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -84,7 +85,10 @@ def captured() -> Iterator[list[str]]:
     """Every IPv4 packet in `internet`, a line each; the list is filled when the block ends."""
     argv = ["ip", "netns", "exec", "ncgd-internet", "tcpdump", "-nlU", "--immediate-mode", "-i", "any", "ip"]
     lines: list[str] = []
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as capture:
+    with (
+        TemporaryFile("w+") as output,  # a pipe that nobody reads would stop it after 64 KiB
+        subprocess.Popen(argv, stdout=output, stderr=subprocess.PIPE, text=True) as capture,
+    ):
         try:
             assert capture.stderr is not None
             while "listening on" not in capture.stderr.readline():
@@ -92,7 +96,9 @@ def captured() -> Iterator[list[str]]:
             yield lines
         finally:
             capture.terminate()
-            lines += [line for line in capture.communicate()[0].splitlines() if line]
+            capture.communicate()
+            output.seek(0)
+            lines += [line for line in output.read().splitlines() if line]
 
 
 def assert_only_ike_and_esp_crosses(lab: Lab) -> None:

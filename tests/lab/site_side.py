@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
@@ -136,12 +137,16 @@ class Flow:
         self.address = address
         way = ("vm", "ping", "-I", address, POD) if is_back else ("pod", "ping", address)
         argv = inside(*way, "-n", "-i", "0.01")
-        self._ping = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._output = TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads would stop it after 64 KiB
+        self._ping = subprocess.Popen(argv, stdout=self._output, stderr=subprocess.STDOUT, text=True)
 
     def stop(self) -> int:
         """End it; how many answers are missing before the last one that came."""
         self._ping.send_signal(signal.SIGINT)
-        output, _ = self._ping.communicate(timeout=10)
+        self._ping.wait(30)
+        with self._output:
+            self._output.seek(0)
+            output = self._output.read()
         answered = [int(number) for number in re.findall(r"icmp_seq=(\d+) ttl=", output)]
         sent = int(re.findall(r"(\d+) packets transmitted", output)[-1])
         assert answered, output[-2000:]

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from tempfile import TemporaryFile
 
 import pytest
 
@@ -32,13 +33,14 @@ def outage(pod: str) -> Iterator[list[float]]:
     """Twenty pings a second from a pod to the VM while the block runs; then the longest time without an answer."""
     argv = topology.inside(pod, "ping", "-D", "-n", "-i", "0.05", topology.VM)
     seconds: list[float] = []
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as ping:
+    with TemporaryFile("w+") as output, subprocess.Popen(argv, stdout=output, text=True) as ping:
         try:
             yield seconds
         finally:
-            ping.terminate()
-            assert ping.stdout is not None
-            times = [float(match[1]) for line in ping.stdout if (match := _REPLY.match(line))]
+            ping.send_signal(signal.SIGINT)  # at which it writes what it has not written yet
+            ping.wait(30)
+            output.seek(0)
+            times = [float(match[1]) for line in output if (match := _REPLY.match(line))]
     assert len(times) > 1, "no ping was answered"
     seconds.append(max(later - earlier for earlier, later in pairwise(times)))
 
