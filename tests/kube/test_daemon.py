@@ -41,13 +41,16 @@ def test_status_arrives_and_a_new_ncgd_goes_on(places: Places, tmp_path: Path) -
         async def is_reported() -> bool:
             return (await gateway()).get("CurrNode") == node
 
+        async def is_explained() -> bool:
+            return "CAP_NET_ADMIN" in (await gateway())["conditions"][0]["message"]
+
         await place.create_ha_vpn()
         async with ncgd(tmp_path / "run", *arguments):
             await until(is_reported)
+            await until(is_explained)
             status = await gateway()
             assert status["dataplane"]["mode"] == "none"
             (ready, accepted, _) = status["conditions"]
-            assert "CAP_NET_ADMIN" in ready["message"]
             assert accepted["status"] == "True"
         async with ncgd(tmp_path / "run", *arguments):
             first = status["LastReportTime"]

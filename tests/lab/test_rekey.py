@@ -36,7 +36,7 @@ def test_an_authentication_anew_ends_no_session_and_the_other_tunnel_notices_not
         other = site_side.address_through("tunnel-2")
         with site_side.flowing(other) as lost:
             rekey("ike", (who,), "--reauth")
-            until(lambda: len(site_side.sa_ids(TUNNEL)) == 1, 30, "one IKE SA is left")
+            until(lambda: len(site_side.sa_ids(TUNNEL)) == 1, 60, "one IKE SA is left")
             site_side.healthy()
         assert lost == {other: 0}
     assert site_side.peer("peer-1")["uptimeSeconds"] >= age
