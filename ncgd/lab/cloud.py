@@ -37,7 +37,7 @@ def _load(each: Interface) -> None:
     """Hand charon its connection once it listens and, in userspace, has made its TUN device."""
     vici = STATE / each.node / "charon.vici"
     device = inside(each.node, "test", "-e", "/sys/class/net/ipsec0")
-    if not wait_until(lambda: _listens(vici) and succeeds(*device), 10.0):
+    if not wait_until(lambda: _listens(vici) and succeeds(*device), 30.0):
         tail = log_of(each.node, "charon").read_text().splitlines()[-12:]
         raise LabFailure(f"charon did not start in {each.node}", details="\n".join(tail))
     config = str(STATE / each.node / "swanctl.conf")

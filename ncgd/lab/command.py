@@ -11,8 +11,8 @@ from ncgd.lab import cloud, cluster, gateway, install, interface, machine, proce
 from ncgd.lab.cluster_topology import CLUSTER, WORKERS
 from ncgd.lab.failure import LabFailure
 
-READY_SECONDS = 60.0
-CLUSTER_READY_SECONDS = 90.0
+READY_SECONDS = 90.0
+CLUSTER_READY_SECONDS = 120.0
 _OPTIONS = topology.STATE / "options.json"
 
 _DESCRIPTION = """\

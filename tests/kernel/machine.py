@@ -41,7 +41,7 @@ class Accelerator:
 KVM = Accelerator(name="kvm", options=("-accel", "kvm", "-cpu", "host"), first_line=10)
 # QEMU 7.2 breaks kernel 6.12: vCPUs in threads run code that another one has just patched ("Oops: int3"),
 # and cmpxchg16b leaves garbage in EFLAGS (double faults in the slab allocator).
-TCG = Accelerator(name="tcg", options=("-accel", "tcg,thread=single", "-cpu", "max,-cx16"), first_line=30)
+TCG = Accelerator(name="tcg", options=("-accel", "tcg,thread=single", "-cpu", "max,-cx16"), first_line=90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
