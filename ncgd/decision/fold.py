@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import nextafter
 
 from ncgd.decision.fold_cluster import fold_cluster
 from ncgd.decision.fold_kernel import fold_kernel, without_tuns
@@ -96,7 +97,10 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
             view = replace(before, is_up=True, version=version, since=world.now, is_read=False, reason="")
             # A charon that just answered may be a new one that holds nothing: load everything again.
             retries = retries_without(world, "credentials", "connections", "sas")
-            world = replace(world, charons={**world.charons, name: view}, retries=retries)
+            # What an earlier charon called its own is older than this one, also when both are told of at once.
+            earlier = nextafter(world.now, 0.0)
+            esp = None if world.esp is None else {if_id: min(at, earlier) for if_id, at in world.esp.items()}
+            world = replace(world, charons={**world.charons, name: view}, retries=retries, esp=esp)
             return _unread_rows_of(world, name, tunnels)
         case ev.CharonLost(charon=name, reason=reason):
             view = replace(world.charons.get(name, CharonView()), is_up=False, reason=reason)

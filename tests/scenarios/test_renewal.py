@@ -101,6 +101,20 @@ def test_a_dead_charons_tunnels_carry_on_and_are_renewed_one_after_the_other() -
     assert site.carries(VPC) == BOTH
 
 
+def test_a_charon_that_dies_and_comes_back_while_the_loop_is_busy_has_left_its_tunnels_all_the_same() -> None:
+    """Its last table, its end and the next one's answer are taken in at one moment."""
+    site = healthy_site()
+    site.esp = frozenset(row.if_id for row in site.connections.values() if row.if_id)
+    site.tell(ev.EspRead(if_ids=site.esp))
+    site.after(60)
+    site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)), ev.CharonLost(charon="charon", reason="killed"))
+    site.sas, site.connections = {}, {}
+    site.charon_answers()
+    assert all(row.is_usable for row in site.report().tunnels)
+    assert watch_renewals(site, 2 * DRAIN_SECONDS + 2) == ["tunnel-1", "tunnel-2"]
+    assert site.carries(VPC) == BOTH
+
+
 def test_an_ncgd_that_dies_together_with_charon_finds_what_the_kernel_goes_on_with() -> None:
     site = healthy_site()
     site.kill_charon()
