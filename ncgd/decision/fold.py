@@ -93,15 +93,7 @@ def _fold_process(world: World, event: ev.ProcessesRead | ev.ProcessChanged) -> 
 def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev.IkeFailed | ev.TunFound) -> World:
     match event:
         case ev.CharonUp(charon=name, version=version, tunnels=tunnels):
-            before = world.charons.get(name, CharonView())
-            view = replace(before, is_up=True, version=version, since=world.now, is_read=False, reason="")
-            # A charon that just answered may be a new one that holds nothing: load everything again.
-            retries = retries_without(world, "credentials", "connections", "sas")
-            # What an earlier charon called its own is older than this one, also when both are told of at once.
-            earlier = nextafter(world.now, 0.0)
-            esp = None if world.esp is None else {if_id: min(at, earlier) for if_id, at in world.esp.items()}
-            world = replace(world, charons={**world.charons, name: view}, retries=retries, esp=esp)
-            return _unread_rows_of(world, name, tunnels)
+            return _charon_up(world, name, version, tunnels)
         case ev.CharonLost(charon=name, reason=reason):
             view = replace(world.charons.get(name, CharonView()), is_up=False, reason=reason)
             return replace(world, charons={**world.charons, name: view})
@@ -118,6 +110,25 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
                 tun_indexes={**world.tun_indexes, name: index},
                 lost_tuns=world.lost_tuns - {name},
             )
+
+
+def _charon_up(world: World, name: str, version: str, tunnels: frozenset[str]) -> World:
+    """A charon that just answered may be a new one that holds nothing: load everything again."""
+    before = world.charons.get(name, CharonView())
+    view = replace(before, is_up=True, version=version, since=world.now, is_read=False, reason="")
+    # What an earlier charon called its own is older than this one, also when both are told of at once.
+    earlier = nextafter(world.now, 0.0)
+    esp = None if world.esp is None else {if_id: min(at, earlier) for if_id, at in world.esp.items()}
+    # What it, or the one before it, has failed at says nothing of what is tried from now on.
+    failures = {
+        tunnel: failure
+        for tunnel, failure in world.ike_failures.items()
+        if tunnel not in before.sas or before.sas[tunnel].state != SaState.INSTALLED
+    }
+    retries = retries_without(world, "credentials", "connections", "sas")
+    charons = {**world.charons, name: view}
+    world = replace(world, charons=charons, retries=retries, ike_failures=failures, esp=esp)
+    return _unread_rows_of(world, name, tunnels)
 
 
 def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
