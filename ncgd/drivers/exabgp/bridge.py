@@ -1,8 +1,7 @@
 """What stands between ExaBGP's pipe and ncgd: ``python -I -S bridge.py SOCKET``, started by ExaBGP.
 
-ExaBGP has to be read from at all times, and ncgd comes and goes. So this small process
-always reads, keeps the Adj-RIB-In of each session, and gives ncgd at the unix socket the whole state and then every
-change, in order. README.md describes the lines. Imports nothing but the standard library, and little of that.
+ExaBGP has to be read from at all times, and ncgd comes and goes. So this process always reads, keeps the Adj-RIB-In
+of each session, and gives ncgd at the unix socket the whole state and then every change, in order (README.md).
 """
 
 from __future__ import annotations
@@ -70,26 +69,25 @@ def split(blocks: list[str]) -> list[bytes]:
 class Session:
     """One neighbour as ExaBGP reports it. ``tables``: by family, prefix as in an UPDATE to interned JSON of attributes.
 
-    ``refreshing`` holds the families of which a table is being asked for again; until it is None nobody is told
-    the table. ``settled_at``: when silence makes it whole. ``is_recovered``: came up before this bridge started, so
-    ``since`` is right to a second or two only.
+    ``refreshing`` holds the families whose table is being asked for again; until it is None nobody is told the table.
+    ``settled_at``: when silence makes it whole; ``is_delimited``: the peer says it. ``is_recovered``: came up before
+    this bridge started, so ``since`` is right to a second or two only.
     """
 
     def __init__(self) -> None:
         self.restart: int | None = None
-        self.reason = ""
-        self.is_graceful = False
+        self.reason, self.is_graceful = "", False
         self.begin(is_up=False)
 
     def begin(self, *, is_up: bool, since: float = 0.0) -> None:
         """Empty, as a session is when it comes or goes; ``since`` by the monotonic clock."""
-        self.is_up = is_up
-        self.is_recovered = False
+        self.is_up, self.is_recovered = is_up, False
         self.since = since
         self.ended: list[int] = []
         self.tables: dict[str, dict[bytes, str]] = {}
         self.refreshing: set[str] | None = None
         self.settled_at: float | None = None
+        self.is_delimited = False
 
     def lines(self, key: str) -> list[bytes]:
         """Everything about it."""
@@ -200,7 +198,7 @@ class Speaker:
 
     def _refresh(self, key: str, session: Session, refresh: dict[str, str]) -> None:
         """RFC 7313: the peer says where its table begins and ends, so there is no need to guess from silence."""
-        session.settled_at = None
+        session.is_delimited, session.settled_at = True, None
         if refresh["subtype"] == "end" and session.refreshing:
             session.refreshing.discard(refresh["afi"])
             if not session.refreshing:
@@ -233,14 +231,17 @@ class Speaker:
             session.restart = RESTART_UNKNOWN if peer["capabilities"]["graceful-restart"] else None
             session.refreshing = {family.split()[0] for family in neighbor["families"]}
             session.ended = [6 if afi == "ipv6" else 4 for afi in session.refreshing]
-            session.settled_at = time.monotonic() + REFRESH_SECONDS
             target = f"neighbor {peer['address']} local-ip {local['address']}"
-            if peer["capabilities"]["route-refresh"]:
-                for family in neighbor["families"]:
-                    self.ask(f"{target} announce route-refresh {family}")
-            else:
-                # Graceful on both sides: the new session brings the table.
-                self.ask(f"{target} teardown 4")
+            commands = [f"announce route-refresh {family}" for family in neighbor["families"]]
+            if not peer["capabilities"]["route-refresh"]:
+                commands = ["teardown 4"]  # graceful on both sides: the new session brings the table
+            for command in commands:
+                self.ask(f"{target} {command}", partial(self._asked, session) if command == commands[-1] else None)
+
+    def _asked(self, session: Session, *_: object) -> None:
+        """Only now silence means something: before, a busy ExaBGP may not have asked the peer at all."""
+        if session.refreshing and not session.is_delimited:
+            session.settled_at = time.monotonic() + REFRESH_SECONDS
 
 
 def restart_seconds(graceful: dict[str, Any] | None) -> int | None:
@@ -261,9 +262,8 @@ class Client:
         self._unsent: dict[str, None] = {}
         self._wants = self._is_synced = False
         self._out: list[bytes] = []
-        self._edits = 0
+        self._edits, self._in = 0, b""
         self._head = memoryview(b"")
-        self._in = b""
 
     def tell(self, key: str, fields: list[object] | None) -> None:
         """An edit of a session; None: its table has become whole."""
