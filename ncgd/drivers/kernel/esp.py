@@ -64,10 +64,13 @@ class EspWatch:
 
 
 async def _read(requests: NetlinkSocket) -> EspRead:
+    """The SAs before and after the policies: what a rekey swaps between two dumps is in one of them."""
     flags = codec.NLM_F_REQUEST | codec.NLM_F_DUMP
+    states = codec.message(_GETSA, flags, b"")
+    before = await requests.dump(states, _States)
     policies = await requests.dump(codec.message(_GETPOLICY, flags, b""), _Policies)
-    states = await requests.dump(codec.message(_GETSA, flags, b""), _States)
-    return EspRead(if_ids=frozenset(if_id for if_id, spi in policies.outbound if spi in states.spis))
+    spis = before.spis | (await requests.dump(states, _States)).spis
+    return EspRead(if_ids=frozenset(if_id for if_id, spi in policies.outbound if spi in spis))
 
 
 class _Policies:
