@@ -144,6 +144,8 @@ class Exabgp:
             if not self._is_ready:
                 self._save(self._wanted)
                 raise Unavailable(f"ExaBGP's bridge cannot be reached at {self._socket}; the file waits for its start")
+            if not delta.set and self._strangers(delta.remove):
+                return Outcome(failed=failed)  # the write that says which of them stay does without these as well
             renamed = self._renamed()
             self._sessions.forget(renamed, "the speaker has it under another name now")
             self._sessions.know({render.key_of(neighbor): peer for peer, neighbor in self._wanted.items()})
@@ -171,6 +173,10 @@ class Exabgp:
                 else:
                     self._wanted[peer] = neighbor
         return failed
+
+    def _strangers(self, removed: frozenset[str]) -> set[str]:
+        """Neighbours that an earlier ncgd has configured, and of which this driver has not been told yet."""
+        return {row.peer for row in self._loaded.values() if row.peer} - self._wanted.keys() - removed
 
     def _renamed(self) -> set[str]:
         """Sessions that ExaBGP already has, under another peer's name or none."""
@@ -237,9 +243,10 @@ class NeighborTable:
     async def write(self, delta: Delta[str, Neighbor]) -> Outcome[str]:
         """Have ExaBGP run with what was written so far and this; returns when it does.
 
-        The driver starts with nothing: the first write after a start must set every neighbour that is to stay.
-        A removed neighbour is told so and drops our routes at once. Raises Unavailable while ExaBGP is away (the
-        file is written all the same), TimedOut, Rejected when the file cannot be written.
+        The driver starts with nothing: the first write after a start that sets any must set every neighbour that is to
+        stay, and removals before it wait for it. A removed neighbour is told so and drops our routes at once. Raises
+        Unavailable while ExaBGP is away (the file is written all the same), TimedOut, Rejected when the file cannot be
+        written.
         """
         return await self._speaker.write(delta)
 
