@@ -9,7 +9,7 @@ import logging
 import socket
 
 from ncgd.drivers.nftables.transport import Nft
-from ncgd.errors import DriverError
+from ncgd.errors import DriverError, TimedOut
 from ncgd.model.delta import Delta, Outcome
 from ncgd.model.ike import EspPort
 
@@ -30,7 +30,8 @@ class EspPortTable:
     async def write(self, delta: Delta[int, EspPort]) -> Outcome[int]:
         """Replace the table in one transaction, with sockets that are there before it.
 
-        A kernel that cannot do it is told to the log and no failure: all works as well, until charon dies.
+        A kernel that cannot do it is told to the log and no failure: all works as well, until charon dies. Raises
+        TimedOut: a busy machine can do it later.
         """
         given_up = [self._sockets.pop(port) for port in delta.remove if port in self._sockets]
         try:
@@ -38,10 +39,13 @@ class EspPortTable:
             await self._nft.run(
                 "-f", "-", text=_text({port: each.getsockname()[1] for port, each in self._sockets.items()})
             )
+        except TimedOut:
+            raise
         except (OSError, DriverError) as error:
             _log.info("a charon that dies takes ESP in UDP along: %s", error, extra={"event": "esp_port"})
-        for each in given_up:
-            each.close()
+        finally:
+            for each in given_up:
+                each.close()
         return Outcome()
 
 
