@@ -101,7 +101,6 @@ def test_a_dead_charons_tunnels_carry_on_and_are_renewed_one_after_the_other() -
     assert site.carries(VPC) == BOTH
 
 
-<<<<<<< HEAD
 def test_a_charon_that_dies_and_comes_back_while_the_loop_is_busy_has_left_its_tunnels_all_the_same() -> None:
     """Its last table, its end and the next one's answer are taken in at one moment."""
     site = healthy_site()
@@ -112,12 +111,14 @@ def test_a_charon_that_dies_and_comes_back_while_the_loop_is_busy_has_left_its_t
     site.sas, site.connections = {}, {}
     site.charon_answers()
     assert all(row.is_usable for row in site.report().tunnels)
-=======
+    assert watch_renewals(site, 2 * DRAIN_SECONDS + 2) == ["tunnel-1", "tunnel-2"]
+    assert site.carries(VPC) == BOTH
+
+
 def test_what_an_earlier_charon_failed_at_does_not_have_a_tunnel_renewed_under_its_traffic() -> None:
     site = healthy_site()
     site.tell(ev.IkeFailed(failure=IkeFailure(tunnel="tunnel-1", reason="NoProposalChosen", message="a rekey")))
     site.kill_charon()
->>>>>>> 872aa0c (What a charon failed at does not have its tunnels renewed under traffic by the next one)
     assert watch_renewals(site, 2 * DRAIN_SECONDS + 2) == ["tunnel-1", "tunnel-2"]
     assert site.carries(VPC) == BOTH
 
