@@ -108,7 +108,7 @@ def desired_state(world: World) -> Desired:
         "slices": dict(world.packing.rows.items()),
     }
     for name, plan in tunnels.items():
-        may_end = len(tunnels) == 1 or (renewed == name and is_drained(world, tables, able))
+        may_end = len(tunnels) == 1 or (renewed == name and is_drained(name, world, tables, able))
         if has_outdated_charon(plan, world) and may_end and is_settled(world, tunnels):
             # It is wanted again, as it is launched now, as soon as it has ended.
             tables["processes"] = {key: row for key, row in tables["processes"].items() if key != plan.charon.name}

@@ -9,7 +9,7 @@ from ncgd.decision.fold_kernel import fold_kernel, without_tuns
 from ncgd.decision.fold_masquerade import fold_masquerade
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
 from ncgd.decision.fold_ranges import fold_ranges, pass_time
-from ncgd.decision.renewal import DRAIN_SECONDS
+from ncgd.decision.renewal import DRAIN_SECONDS, PATIENCE_SECONDS
 from ncgd.decision.retry import RENEWAL_SECONDS, Retry, again
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
 from ncgd.decision.waiting import retries_without
@@ -252,7 +252,7 @@ def next_wakeup(world: World) -> float | None:
     """When the next pass is due though nothing happens (the loop's clock), or None."""
     due = [retry.due for retry in world.retries.values()]
     due += [session.graceful_until for session in world.sessions.values() if session.graceful_until is not None]
-    due += [*world.own.due, world.started + SETTLE_SECONDS, world.told + DRAIN_SECONDS]
+    due += [*world.own.due, world.started + SETTLE_SECONDS, world.told + DRAIN_SECONDS, world.told + PATIENCE_SECONDS]
     if world.stood_down is not None:
         due += [world.stood_down + DRAINED_AFTER_SECONDS, world.told + DRAINED_AFTER_SECONDS]
     return min((moment for moment in due if moment > world.now), default=None)

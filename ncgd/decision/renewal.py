@@ -18,6 +18,10 @@ from ncgd.model.spec import Intent
 
 DRAIN_SECONDS = 2.0
 """How long the far side is given to follow a better MED before a tunnel counts as empty."""
+PATIENCE_SECONDS = 10.0
+"""The same when it does not follow: packets still come out of the tunnel."""
+QUIET_PACKETS = 5
+"""So few a second may be the session's own."""
 
 
 def renewing(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], able: Carriers) -> str | None:
@@ -60,8 +64,8 @@ def without(able: Carriers, tunnel: str | None, intent: Intent) -> Carriers:
     return replace(able, trusted=frozenset(name for name in able.trusted if intent.peers[name].tunnel != tunnel))
 
 
-def is_drained(world: World, tables: Mapping[str, Rows], able: Carriers) -> bool:
-    """Whether the tunnel that is to carry nothing has had time to run empty, in both directions.
+def is_drained(tunnel: str | None, world: World, tables: Mapping[str, Rows], able: Carriers) -> bool:
+    """Whether the tunnel that is to carry nothing has run empty, in both directions, or had time enough to.
 
     ``tables`` and ``able`` are as desired. Another session has to be up for as long: one that is only about to be
     resumed says nothing to the far side. A speaker that is away tells nobody, and a neighbour that it refuses is not
@@ -78,4 +82,8 @@ def is_drained(world: World, tables: Mapping[str, Rows], able: Carriers) -> bool
     since = [
         world.session(name).since for name in able.trusted if world.session(name).state == SessionState.ESTABLISHED
     ]
-    return is_told and bool(since) and world.now - max(world.told, min(since)) >= DRAIN_SECONDS
+    if not is_told or not since:
+        return False
+    probe = world.probes.get(tunnel or "")
+    is_quiet = probe is None or probe.received <= QUIET_PACKETS
+    return world.now - max(world.told, min(since)) >= (DRAIN_SECONDS if is_quiet else PATIENCE_SECONDS)

@@ -60,7 +60,8 @@ def _not_yet(world: World, desired: Desired) -> set[str | None]:
         return set()
     peers = world.intent.peers if world.intent else {}
     carrying = {peers[name].tunnel for name in desired.carriers.trusted}
-    return carrying if is_drained(world, desired.tables, desired.carriers) else carrying | {desired.renewing}
+    is_empty = is_drained(desired.renewing, world, desired.tables, desired.carriers)
+    return carrying if is_empty else carrying | {desired.renewing}
 
 
 def _is_due(name: str, connection: Connection, sa: TunnelSa | None, world: World) -> bool:

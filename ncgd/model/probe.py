@@ -90,3 +90,5 @@ class ProbeReport:
     """Share of echoes lost, 0 to 1."""
     large_lost: int | None = None
     """Echoes as large as the MTU lost in a row, of one a second; None until one was answered: some peers never do."""
+    received: int = 0
+    """Other packets that came out of the tunnel within the last second."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ncgd.decision.renewal import DRAIN_SECONDS
+from ncgd.decision.renewal import DRAIN_SECONDS, PATIENCE_SECONDS
 from ncgd.model import event as ev
 from ncgd.model.ike import IkeFailure
 from ncgd.model.report import Health
@@ -56,6 +56,22 @@ def test_a_changed_tunnel_is_emptied_before_it_is_renewed_and_then_carries_again
     assert watch_renewals(site, DRAIN_SECONDS + 1) == ["tunnel-1"]
     assert site.carries(VPC) == BOTH
     assert meds(site) == {"peer-1": 100, "peer-2": 100}
+
+
+def test_a_far_side_that_is_slow_to_follow_is_waited_for_and_not_for_ever() -> None:
+    """A flow still came back through the tunnel when its new SA was made, and lost what was under way."""
+    site = healthy_site()
+    busy = {name: replace(report, received=100) for name, report in site.world.probes.items()}
+    quiet = dict(site.world.probes)
+    site.tell(ev.ProbesRead(probes=busy))
+    change(site, 1)
+    assert watch_renewals(site, PATIENCE_SECONDS / 2) == []
+    site.tell(ev.ProbesRead(probes={**busy, "tunnel-1": quiet["tunnel-1"]}))
+    assert watch_renewals(site, 0.5) == ["tunnel-1"]
+    site.settle()
+    change(site, 2)
+    assert watch_renewals(site, PATIENCE_SECONDS - 1) == []
+    assert watch_renewals(site, 2) == ["tunnel-2"]
 
 
 def test_two_changed_tunnels_are_renewed_one_after_the_other() -> None:

@@ -5,6 +5,7 @@ import socket
 import statistics
 import struct
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -51,6 +52,7 @@ class Track:
         self._before: Counters | None = None
         self._round_trips: dict[int, float] = {}
         self._a_second = max(1, round(1 / probe.settings.interval_seconds))
+        self._received: deque[int] = deque(maxlen=self._a_second)
         self._large_sequence: int | None = None
         self._large_lost: int | None = None
         self._socket, is_raw = _open(probe)
@@ -72,6 +74,7 @@ class Track:
                 received=max(0, counters.received - self._before.received - answers),
                 sent_bytes=max(0, counters.sent_bytes - self._before.sent_bytes),
             )
+            self._received.append(beat.received)
             self.vitality = step(self.vitality, beat, self.probe.settings, now)
             if not self.vitality.is_doubted:
                 self._urgent.clear()
@@ -113,6 +116,7 @@ class Track:
             rtt_seconds=statistics.median(answered) if answered else None,
             loss=lost / len(due) if due else 0.0,
             large_lost=self._large_lost,
+            received=sum(self._received),
         )
 
     def _read(self) -> int:
