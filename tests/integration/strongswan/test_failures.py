@@ -1,4 +1,7 @@
-"""Negotiations that fail say why, in our words; keys stay out of everything that is written."""
+"""Negotiations that fail say why, in our words; keys stay out of everything that is written.
+
+Over one dataplane only: what fails here fails before any packet.
+"""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +13,7 @@ from ncgd.model.delta import Delta
 from ncgd.model.event import CharonUp, IkeFailed
 from tests.integration.strongswan.site import Site, Watch, bring_up, running
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.parametrize("gateway", ["userspace"], indirect=True)]
 LEGACY = ("aes128-sha1-modp1024",)
 AWKWARD = b"quote\" brace} 0xfe 0sAA== \n\r\t\\ '#; \x00\x01\xff end\n"
 
