@@ -119,15 +119,9 @@ def _charon_up(world: World, name: str, version: str, tunnels: frozenset[str]) -
     # What an earlier charon called its own is older than this one, also when both are told of at once.
     earlier = nextafter(world.now, 0.0)
     esp = None if world.esp is None else {if_id: min(at, earlier) for if_id, at in world.esp.items()}
-    # What it, or the one before it, has failed at says nothing of what is tried from now on.
-    failures = {
-        tunnel: failure
-        for tunnel, failure in world.ike_failures.items()
-        if tunnel not in before.sas or before.sas[tunnel].state != SaState.INSTALLED
-    }
     retries = retries_without(world, "credentials", "connections", "sas")
     charons = {**world.charons, name: view}
-    world = replace(world, charons=charons, retries=retries, ike_failures=failures, esp=esp)
+    world = replace(world, charons=charons, retries=retries, esp=esp)
     return _unread_rows_of(world, name, tunnels)
 
 
@@ -168,12 +162,14 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
     """Accepted rows are rows; failed ones wait. An SA asked for is an attempt: only reading it is success."""
     table, failed = event.table, event.outcome.failed
     rows = dict(world.written.get(table, {}))
-    retries = dict(world.retries)
+    retries, failures = dict(world.retries), dict(world.ike_failures)
     asked = [*event.set.items(), *((key, None) for key in event.removed)]
     asked = [(key, row) for key, row in asked if not _went_to_a_dead_program(event, key, row, world)]
     for key, row in asked:
         if key in failed or table == "sas":
             before, text = retries.get((table, key)), failed.get(key, "")
+            if table == "sas" and (before is None or before.row != row):
+                failures.pop(str(key), None)  # of something asked for earlier
             if isinstance(key, Repair):
                 retries[table, key] = again(before, world.now, text, row, RENEWAL_SECONDS)
             else:
@@ -190,7 +186,7 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
         world = replace(world, told=world.now)
     if table == "nexthops" and len(failed) < len(asked):
         retries.pop(("routes", ""), None)
-    world = replace(world, written={**world.written, table: rows}, retries=retries)
+    world = replace(world, written={**world.written, table: rows}, retries=retries, ike_failures=failures)
     if table == "processes" and (gone := event.removed - failed.keys()):
         ended = CharonView(was_read=True)
         charons = {name: ended if name in gone else view for name, view in world.charons.items()}

@@ -33,7 +33,7 @@ def renewing(intent: Intent, world: World, tunnels: Mapping[str, TunnelPlan], ab
         return None
     carrying = {peer.tunnel for name, peer in intent.peers.items() if name in able.trusted}
     for name in sorted(tunnels):
-        if name in carrying and _has_to_be_renewed(tunnels[name], world) and name not in world.ike_failures:
+        if name in carrying and _has_to_be_renewed(tunnels[name], world) and not _has_failed(tunnels[name], world):
             return name if carrying - {name} else None
     return None
 
@@ -42,6 +42,12 @@ def _has_to_be_renewed(plan: TunnelPlan, world: World) -> bool:
     sa = world.sa(plan.tunnel.name)
     is_outdated = sa is not None and sa.state == SaState.INSTALLED and sa.digest != plan.connection.digest
     return is_outdated or is_orphan(plan, world) or has_outdated_charon(plan, world)
+
+
+def _has_failed(plan: TunnelPlan, world: World) -> bool:
+    """Whether the new SA has been asked for and did not come up; what failed before that is another matter."""
+    asked = world.retries.get(("sas", plan.tunnel.name))
+    return asked is not None and asked.row == plan.connection and plan.tunnel.name in world.ike_failures
 
 
 def has_outdated_charon(plan: TunnelPlan, world: World) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ncgd.decision.renewal import DRAIN_SECONDS, PATIENCE_SECONDS
 from ncgd.model import event as ev
 from ncgd.model.ike import IkeFailure
+from ncgd.model.probe import Pulse
 from ncgd.model.report import Health
 from ncgd.model.spec import Intent
 from tests.scenarios.resources import tunnel
@@ -137,6 +138,23 @@ def test_what_an_earlier_charon_failed_at_does_not_have_a_tunnel_renewed_under_i
     site.kill_charon()
     assert watch_renewals(site, 2 * DRAIN_SECONDS + 2) == ["tunnel-1", "tunnel-2"]
     assert site.carries(VPC) == BOTH
+
+
+def test_what_a_repair_has_failed_at_does_not_have_a_tunnel_renewed_under_its_traffic() -> None:
+    """A path was dead and a new SA for it came to nothing; the path is back, and then its proposals are edited."""
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.ALIVE)
+    site.after(60)
+    site.unreachable.add("tunnel-1")
+    site.probe_finds(tunnel_1=Pulse.DEAD)
+    site.after(3)
+    site.tell(ev.IkeFailed(failure=IkeFailure(tunnel="tunnel-1", reason="PeerSilent", message="no answer")))
+    site.unreachable.clear()
+    site.probe_finds(tunnel_1=Pulse.ALIVE)
+    site.after(3)
+    assert site.carries(VPC) == BOTH
+    change(site, 1)
+    assert watch_renewals(site, DRAIN_SECONDS + 1) == ["tunnel-1"]
 
 
 def test_an_ncgd_that_dies_together_with_charon_finds_what_the_kernel_goes_on_with() -> None:
