@@ -152,7 +152,7 @@ def test_clients_of_the_api_that_never_read_or_never_ask_cost_nobody_anything(la
             client.connect(str(gateway.SOCKET))
             if number % 2:
                 client.sendall(b"GET /v1/objects/overlaybgppeer HTTP/1.1\r\n\r\n")
-        assert gateway.status()["status"] == "Healthy"
+        until(lambda: gateway.status().get("status") == "Healthy", 30, "others are answered")
         _advertised_anew("10.10.7.0/24")
     assert lab.processes("ncgd") == {pid}
     ping = inside("pod", "ping", "-q", "-c", "3", "-i", "0.1", topology.VM)
