@@ -6,7 +6,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -64,11 +64,16 @@ class Api:
         self._state = state
         self._started = _now()
         self._app = Microdot()
-        self._app.get("/v1/status")(self._status)
+        self.shown: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/v1/status": self._status,
+            "/v1/explain": self._explain,
+            "/healthz": self._healthz,
+            "/metrics": self._metrics,
+        }
+        """What the status port shows too."""
+        for resource, handler in self.shown.items():
+            self._app.get(resource)(handler)
         self._app.get("/v1/objects/<kind>")(self._objects)
-        self._app.get("/v1/explain")(self._explain)
-        self._app.get("/healthz")(self._healthz)
-        self._app.get("/metrics")(self._metrics)
 
     async def run(self) -> None:
         """Serve until cancelled."""

@@ -54,6 +54,8 @@ class Settings:
     bridge_socket: Path
     exabgp_config: Path
     sysctl_root: Path
+    status_address: tuple[IPAddress, int] | None
+    """Where the status page and the metrics are served: address and port."""
     log_format: str
     log_level: str
 
@@ -142,6 +144,12 @@ def parse(argv: list[str] | None = None) -> Settings:
         default=Path("/proc/sys"),
         help="where kernel settings are written; a container has this one read-only (default %(default)s)",
     )
+    parser.add_argument(
+        "--status-address",
+        type=_address_and_port,
+        metavar="ADDRESS:PORT",
+        help="serve the status page and /metrics there, read-only, to whoever reaches it (default: nowhere)",
+    )
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     parser.add_argument(
@@ -170,6 +178,20 @@ def parse(argv: list[str] | None = None) -> Settings:
         bridge_socket=bridge_socket(run_dir),
         exabgp_config=exabgp_config(run_dir),
         sysctl_root=given.sysctl_root,
+        status_address=given.status_address,
         log_format=given.log_format,
         log_level=given.log_level,
     )
+
+
+def _address_and_port(text: str) -> tuple[IPAddress, int]:
+    """``127.0.0.1:9179`` or ``[::1]:9179``."""
+    address, _, port = text.rpartition(":")
+    is_bracketed = address.startswith("[") and address.endswith("]")
+    try:
+        parsed = ip_address(address[1:-1] if is_bracketed else address)
+    except ValueError:
+        parsed = None
+    if parsed is None or is_bracketed != (parsed.version == 6) or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not ADDRESS:PORT, as 127.0.0.1:9179 or [::1]:9179")
+    return parsed, int(port)

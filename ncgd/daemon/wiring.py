@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+from ncgd.api.port import StatusPort
 from ncgd.api.server import Api
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
 from ncgd.daemon.hand_over import hand_over
@@ -143,6 +144,8 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
             ("probe", prober.run()),
         ]
         jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run())]
+        if settings.status_address is not None:
+            jobs.append(("status port", StatusPort(*settings.status_address, api.shown, mailbox.post).run()))
         if supervisor is not None:
             jobs.append(("supervise", supervisor.run()))
         tasks = [group.create_task(job, name=name) for name, job in jobs]

@@ -66,6 +66,8 @@ def fold(world: World, event: ev.Event, now: float) -> World:  # noqa: PLR0912 -
             world.routes.written(change, outcome.failed)
             fold_route_change(world.protection, change, outcome.failed)
             return replace(world, retries=_route_retry(world, is_new=bool(outcome.failed)))
+        case ev.StatusPortTold():
+            return replace(world, status_port=event)
         case ev.ClusterRangesRead() | ev.Ticked():
             return fold_ranges(world, event) if isinstance(event, ev.ClusterRangesRead) else _fold_time(world)
         case _:

@@ -76,6 +76,7 @@ def find_problems(
         *_of_exemption(world),
         *export_problems(desired.exports, world, intent),
         *_of_gateway(intent, world),
+        *_of_status_port(world),
     )
 
 
@@ -371,4 +372,17 @@ def _of_gateway(intent: Intent, world: World) -> Iterator[Problem]:
             object=str(intent.gateway.ref),
             message="there is no OverlayBGPPeer in force, so nothing is learned and nothing forwarded",
             hint="apply an OverlayVPNTunnel and an OverlayBGPPeer; see the findings above for refused ones",
+        )
+
+
+def _of_status_port(world: World) -> Iterator[Problem]:
+    if (told := world.status_port) is not None and told.reason:
+        address = f"[{told.address}]" if told.address.version == 6 else str(told.address)
+        yield Problem(
+            reason="StatusPortUnavailable",
+            object=f"{address}:{told.port}",
+            message=f"status page and metrics cannot be served there: {told.reason}",
+            hint=f"see who has it (ss -Htlnp sport = :{told.port}), or give another --status-address; "
+            "ncgd tries again, and ncgctl works all the same",
+            is_error=False,
         )

@@ -141,6 +141,8 @@ class World:
     """Where the guard's counter stood last; None until it was read."""
     guard_drops: int = 0
     """Packets that the guard has dropped, over the lives of its table that we have seen."""
+    status_port: ev.StatusPortTold | None = None
+    """What was last heard of the status port; None where there is none."""
     drift: int = 0
     """Rows of ours that somebody else changed or removed, since start."""
 

@@ -334,6 +334,16 @@ class RoutesWritten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusPortTold:
+    """Whether the status port listens."""
+
+    address: IPAddress
+    port: int
+    reason: str = ""
+    """Why it does not; empty when it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticked:
     """Nothing happened but time."""
 
@@ -375,5 +385,6 @@ Event = (
     | ProbesRead
     | TableWritten
     | RoutesWritten
+    | StatusPortTold
     | Ticked
 )

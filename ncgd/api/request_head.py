@@ -1,0 +1,58 @@
+"""Bytes → the head of an HTTP/1 request, or why it is refused. Strict: what no browser or scraper sends is wrong."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+HEAD_BYTES = 8192
+"""Request line and headers together; browsers send less than 2 kB to a page without cookies."""
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) (/[!-~]*) HTTP/1\.[01]")
+"""Method, target in origin form (RFC 9112 section 3.2.1), version."""
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestHead:
+    """``target`` is path and query as sent; ``headers`` by name in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+    @property
+    def path(self) -> str:
+        """The target without its query; nothing is decoded, so no spelling of another path is one we have."""
+        return self.target.partition("?")[0]
+
+
+class BadRequest(Exception):
+    """The request is refused: ``status`` is the HTTP status code, the text says why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        """``why``: a sentence for whoever sent it."""
+        super().__init__(why)
+        self.status = status
+
+
+def parse(head: bytes) -> RequestHead:
+    """The head up to and with its empty line (RFC 9112 sections 3 and 5). Raises BadRequest."""
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    matched = _REQUEST_LINE.fullmatch(first)
+    if matched is None:
+        raise BadRequest(400, "the first line is not METHOD /PATH HTTP/1.1")
+    method, target = (part.decode() for part in matched.groups())
+    headers: dict[str, str] = {}
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            raise BadRequest(400, "a header line is malformed")
+        name, value = header[1].decode().lower(), header[2].decode("latin-1")
+        if name == "host" and name in headers:
+            raise BadRequest(400, "there are two Host headers")
+        headers[name] = value
+    if method not in {"GET", "HEAD"}:
+        raise BadRequest(405, f"{method} is refused: this port only shows, and changes nothing")
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        raise BadRequest(413, "a request that only asks has no body")
+    return RequestHead(method=method, target=target, headers=headers)
