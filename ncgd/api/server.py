@@ -1,6 +1,7 @@
 """The local HTTP API: ``GET`` only, on a Unix socket that root alone may open.
 
-``/v1/status`` the contract; ``/v1/objects/KIND[?name=N]``; ``/v1/explain?what=X``; ``/healthz``; ``/metrics``.
+``/v1/status`` the contract; ``/v1/objects/KIND[?name=N]``; ``/v1/explain?what=X``; ``/v1/events``, the timeline
+(``?limit=N&after=NUMBER&object=PART``); ``/healthz``; ``/metrics``.
 """
 
 import asyncio
@@ -18,10 +19,13 @@ from ncgd.api import metrics, views
 from ncgd.decision.desired import Desired
 from ncgd.decision.explain import explain
 from ncgd.decision.received import received
+from ncgd.decision.timeline import Timeline
 from ncgd.decision.world import World
 from ncgd.model.report import Report
 
 REQUEST_SECONDS = 10.0
+LISTED_EVENTS = 200
+"""Of the timeline, unless more are asked for."""
 STALLED_SECONDS = 10.0
 """ncgd counts as stalled when its last pass is older than that; it makes one every second."""
 
@@ -32,6 +36,7 @@ class StateView(Protocol):
     world: World
     desired: Desired
     report: Report | None
+    timeline: Timeline
     passes: int
     ended: float
     pass_seconds: float
@@ -67,6 +72,7 @@ class Api:
         self.shown: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/v1/status": self._status,
             "/v1/explain": self._explain,
+            "/v1/events": self._events,
             "/healthz": self._healthz,
             "/metrics": self._metrics,
         }
@@ -122,6 +128,13 @@ class Api:
         if lines is None:
             return _json({"error": f"{what!r} is no tunnel, no peer, and neither prefix nor address"}, 404)
         return _json({"lines": lines})
+
+    async def _events(self, request: Request) -> Response:
+        limit, after = request.args.get("limit", str(LISTED_EVENTS)), request.args.get("after", "0")
+        if not (limit.isdecimal() and after.isdecimal() and len(limit + after) < 20):
+            return _json({"error": "limit and after are numbers"}, 400)
+        timeline, named = self._state().timeline, request.args.get("object", "")
+        return _json(views.events(timeline, int(limit), after=int(after), named=named))
 
     async def _healthz(self, _: Request) -> Response:
         state = self._state()

@@ -1,8 +1,11 @@
 """Report → what is sent: the status contract, and the objects with their ``status`` as NCG spells it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+from ncgd.decision.timeline import Timeline
+from ncgd.model.happening import Entry
 from ncgd.model.report import CrossingReport, PeerReport, Problem, Report, TunnelReport
 from ncgd.model.role import Role
 from ncgd.model.spec import ObjectRef
@@ -115,6 +118,30 @@ def _problem(problem: Problem) -> Json:
         "message": problem.message,
         "hint": problem.hint,
         "severity": "error" if problem.is_error else "warning",
+    }
+
+
+def events(timeline: Timeline, limit: int, *, after: int = 0, named: str = "") -> Json:
+    """The newest ``limit`` entries of the timeline with a number above ``after``, newest first.
+
+    ``named``: only of objects that have this in their name.
+    """
+    entries = (each for each in timeline.newest_first() if each.number > after)
+    chosen = (each for each in entries if named.lower() in each.happening.object.lower())
+    return {"events": [_event(entry) for entry in islice(chosen, limit)]}
+
+
+def _event(entry: Entry) -> Json:
+    happening = entry.happening
+    return {
+        "number": entry.number,
+        "time": entry.time,
+        "lastTime": entry.last_time,
+        "count": entry.count,
+        "object": happening.object,
+        "reason": happening.reason,
+        "message": happening.message,
+        "severity": "warning" if happening.is_warning else "normal",
     }
 
 

@@ -10,14 +10,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ncgd import __version__
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.decision.conditions import with_conditions
 from ncgd.decision.desired import Desired, desired_state
 from ncgd.decision.fold import fold, next_wakeup
 from ncgd.decision.status import report
+from ncgd.decision.timeline import Timeline
 from ncgd.decision.tunnels import Dataplane
 from ncgd.decision.world import World
 from ncgd.drivers.port import OwnedTable
@@ -25,6 +27,7 @@ from ncgd.errors import DriverError
 from ncgd.model.delta import Outcome
 from ncgd.model.event import RoutesWritten, TableWritten, Ticked
 from ncgd.model.fib import RouteChange
+from ncgd.model.happening import Entry
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
 from ncgd.model.role import STANDALONE, Role
@@ -50,6 +53,9 @@ class State:
     desired: Desired = field(default_factory=lambda: Desired(dataplane=Dataplane(None, "starting")))
     plan: Plan = field(default_factory=Plan)
     report: Report | None = None
+    timeline: Timeline = field(default_factory=Timeline)
+    happened: list[Entry] = field(default_factory=list)
+    """Entries of the timeline that are new since the pass before, or have changed."""
     passes: int = 0
     ended: float = 0.0
     """When the last pass ended, by the loop's clock."""
@@ -72,10 +78,14 @@ class Loop:
         *,
         gateway: str = "default",
         role: Role = STANDALONE,
+        past: Iterable[Entry] = (),
         clock: Callable[[], float] = time.monotonic,
         observe: Observe = lambda _: None,
     ) -> None:
-        """``program`` writes routes; ``gateway``: its Lease's; ``role`` to start with; ``clock``: monotonic seconds."""
+        """``program`` writes routes; ``gateway``: its Lease's; ``role`` to start with; ``past``: the timeline so far.
+
+        ``clock``: monotonic seconds.
+        """
         self._mailbox = mailbox
         self._tables = tables
         self._program = program
@@ -84,7 +94,8 @@ class Loop:
         self._slow: dict[str, asyncio.Task[Outcome[object]]] = {}
         self._programming: asyncio.Task[None] | None = None
         now = clock()
-        self.state = State(World(started=now, now=now, node=node, gateway=gateway, role=role))
+        world = World(started=now, now=now, node=node, gateway=gateway, role=role)
+        self.state = State(world, timeline=Timeline(past))
 
     async def run(self) -> None:
         """Pass after pass."""
@@ -124,6 +135,7 @@ class Loop:
         state.ended = self._clock()
         state.pass_seconds = state.ended - began
         log_changes(before, state.report)
+        state.happened = state.timeline.observe(state.world, state.report, wall_moment, version=__version__)
         self._observe(state)
 
     async def _apply(self, step: Step | RouteStep) -> None:
@@ -183,6 +195,12 @@ def _only_removes(step: Step) -> bool:
 def wall_time() -> str:
     """Now, for people and the API only: RFC 3339, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def wall_moment() -> str:
+    """The same to the millisecond, for the timeline."""
+    seconds = time.time()
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(seconds % 1 * 1000):03d}Z"
 
 
 def log_changes(before: Report | None, after: Report) -> None:

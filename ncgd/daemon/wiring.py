@@ -11,9 +11,10 @@ from typing import cast
 from ncgd.api.port import StatusPort
 from ncgd.api.server import Api
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
+from ncgd.daemon.chronicle import Chronicle
 from ncgd.daemon.hand_over import hand_over
 from ncgd.daemon.lock import only_one
-from ncgd.daemon.loop import Loop, Observe, wall_time
+from ncgd.daemon.loop import Loop, Observe, State, wall_moment, wall_time
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.daemon.processes import Processes
 from ncgd.daemon.settings import Settings
@@ -104,8 +105,14 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         "neighbors": cast("AnyTable", bgp.neighbors),
         "memory": cast("AnyTable", memory),
     }
+    chronicle = Chronicle(settings.run_dir / "timeline.jsonl")
     place = home(settings, vault, mailbox)
     tables |= place.tables
+
+    def observe(state: State) -> None:
+        chronicle.keep(state.happened)
+        place.observe(state)
+
     loop = Loop(
         mailbox,
         tables,
@@ -113,8 +120,13 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         settings.node,
         gateway=settings.gateway,
         role=place.role,
-        observe=place.observe,
+        past=chronicle.recall(),
+        observe=observe,
     )
+
+    def say_goodbye() -> None:
+        chronicle.keep([loop.state.timeline.say_goodbye(loop.state.world, wall_moment())])
+
     api = Api(settings.socket, lambda: loop.state)
 
     async def probe_until_able() -> None:
@@ -133,6 +145,7 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
 
     async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as at_end:
         at_end.callback(kernel.close)
+        at_end.callback(say_goodbye)
         jobs = [
             ("capability", probe_until_able()),
             ("kernel", kernel.run()),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from ncgd.decision.conditions import ACCEPTED, READY
+from ncgd.decision.world import World
 from ncgd.model.notice import Notice
 from ncgd.model.report import Condition, Report
 from ncgd.model.role import Part, Role
@@ -13,6 +14,11 @@ _NAMES = {
     "OverlayBGPPeer": ("SessionUp", "SessionDown"),
     "NetworkConnectivityGateway": ("GatewayHealthy", "GatewayNotHealthy"),
 }
+
+
+def is_starting(world: World, report: Report) -> bool:
+    """Whether tables wait for a daemon's first answer: what seems down may only not have been read yet."""
+    return world.capability is None or (bool(report.held) and report.dataplane_mode != "none")
 
 
 def notices(before: Report | None, after: Report) -> Iterator[Notice]:
@@ -44,7 +50,10 @@ def _ready(ref: ObjectRef, last: Condition | None, now: Condition) -> Iterator[N
     was_true = last is not None and last.is_true
     if was_true != now.is_true:
         up, down = _NAMES[ref.kind]
-        yield Notice(ref=ref, reason=up if now.is_true else down, message=now.message, is_warning=not now.is_true)
+        if now.is_true:
+            yield Notice(ref=ref, reason=up, message=now.message)
+        else:
+            yield Notice(ref=ref, reason=down, message=f"{now.reason}: {now.message}", is_warning=True)
 
 
 def _is_other(last: Condition | None, now: Condition) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ncgd.decision.conditions import ACCEPTED
-from ncgd.decision.notices import notices, notices_of_role
+from ncgd.decision.notices import is_starting, notices, notices_of_role
 from ncgd.decision.received import received
 from ncgd.decision.world import SETTLE_SECONDS, World
 from ncgd.errors import DriverError, Rejected
@@ -94,7 +94,7 @@ class StatusWriter:
             return
         report = told
         self._first_seen = now if self._first_seen is None else self._first_seen
-        if self._report is None and _is_starting(seen.world, report) and now - self._first_seen < SETTLE_SECONDS:
+        if self._report is None and is_starting(seen.world, report) and now - self._first_seen < SETTLE_SECONDS:
             return
         for notice in notices(self._report, report):
             self._events.add(notice, self._wall())
@@ -224,11 +224,6 @@ class StatusWriter:
             self._adopted[key] = (condition.since, earlier[0] if earlier else "")
         ours, theirs = self._adopted[key]
         return replace(condition, since=theirs) if theirs and condition.since == ours else condition
-
-
-def _is_starting(world: World, report: Report) -> bool:
-    """Whether tables wait for a daemon's first answer: what seems down may only not have been read yet."""
-    return world.capability is None or (bool(report.held) and report.dataplane_mode != "none")
 
 
 def _items(report: Report | None) -> Iterator[tuple[ObjectRef, Item]]:

@@ -16,6 +16,7 @@ from ncgd.api.server import Api
 from ncgd.cli.main import main
 from ncgd.daemon.loop import State
 from ncgd.decision.desired import desired_state
+from ncgd.decision.timeline import Timeline
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.ike import IkeFailure
@@ -23,9 +24,9 @@ from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
 
 
 @contextmanager
-def served(site: Site, path: Path, *, is_started: bool = True) -> Iterator[Path]:
+def served(site: Site, path: Path, *, is_started: bool = True, timeline: Timeline | None = None) -> Iterator[Path]:
     """The API of a site on a socket, in a thread of its own."""
-    state = State(site.world)
+    state = State(site.world, timeline=timeline or Timeline())
     if is_started:
         state.desired = desired_state(site.world)
         state.report, state.ended = site.report(), time.monotonic()

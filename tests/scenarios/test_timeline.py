@@ -1,0 +1,176 @@
+"""The timeline of whole lives: what somebody who was not there finds, in order, with reasons and without noise."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+from ncgd.decision.conditions import with_conditions
+from ncgd.decision.timeline import MOST_KEPT, ONGOING_SECONDS, Timeline
+from ncgd.model import event as ev
+from ncgd.model import prefix as px
+from ncgd.model.happening import Entry, Happening
+from ncgd.model.ike import IkeFailure
+from ncgd.model.report import Report
+from ncgd.model.role import Part, Role
+from ncgd.model.spec import Finding, Intent, ObjectRef
+from tests.scenarios.resources import tunnel
+from tests.scenarios.site import Site, ha_vpn, healthy_site
+
+TUNNEL = ObjectRef(kind="OverlayVPNTunnel", namespace="kube-system", name="tunnel-1")
+GATEWAY = "NetworkConnectivityGateway/kube-system/default"
+
+
+class Watched:
+    """A site, and the timeline that its passes are shown to."""
+
+    def __init__(self, site: Site) -> None:
+        self.site, self.timeline = site, Timeline()
+        self.before: Report | None = None
+        self.look()
+
+    def look(self) -> list[tuple[str, str]]:
+        """Object and reason of what is new."""
+        return [(each.happening.object.rpartition("/")[2], each.happening.reason) for each in self.entries()]
+
+    def entries(self) -> list[Entry]:
+        world = self.site.world
+        report = with_conditions(self.site.report(), world.intent or Intent(), self.before, "t")
+        self.before = report
+        return self.timeline.observe(world, report, lambda: f"at {self.site.now:g}", version="9")
+
+
+def test_a_start_is_one_entry_that_says_how_things_stand() -> None:
+    watched = Watched(healthy_site())
+    (entry,) = watched.timeline.newest_first()
+    assert (entry.number, entry.happening.object, entry.happening.reason) == (1, GATEWAY, "Started")
+    assert "ncgd 9 has started and finds: Healthy; 2 of 2 tunnels usable" in entry.happening.message
+    assert watched.look() == [], "nothing has happened"
+
+
+def test_nothing_is_said_of_a_start_that_has_not_read_everything() -> None:
+    site = Site(ha_vpn())
+    watched = Watched(site)
+    assert not list(watched.timeline.newest_first()), "what seems down may only not have been read yet"
+    site.charon_answers()
+    site.speaker_answers()
+    site.settle()
+    assert watched.look() == [("default", "Started")]
+
+
+def test_a_lost_tunnel_is_told_with_its_cause_once_and_so_is_its_return() -> None:
+    watched = Watched(healthy_site())
+    site = watched.site
+    site.lose_sa("tunnel-1")
+    site.settle()
+    (down, degraded) = watched.entries()
+    assert (down.happening.object, down.happening.reason) == (str(TUNNEL), "TunnelDown")
+    assert down.happening.message.startswith("SaDown: ")
+    assert "UDP 500 and 4500" in down.happening.message, "and what to do"
+    assert degraded.happening.reason == "GatewayDegraded"
+    for _ in range(3):  # each attempt has another outcome, the outage is one
+        failure = IkeFailure(tunnel="tunnel-1", reason="PeerUnreachable", message="no answer")
+        site.tell(ev.IkeFailed(failure=failure))
+        site.after(20)
+        watched.look()
+    told = [each.happening.reason for each in watched.timeline.newest_first()]
+    assert told.count("PeerUnreachable") == 1
+    site.unreachable.clear()
+    site.after(60)
+    assert watched.look() == [("tunnel-1", "TunnelUp"), ("default", "GatewayHealthy")]
+    site.lose_sa("tunnel-1")
+    site.settle()
+    assert ("tunnel-1", "TunnelDown") in watched.look(), "the next outage is told anew"
+
+
+def test_a_problem_without_an_outage_is_told_when_it_comes_and_when_it_goes() -> None:
+    watched = Watched(healthy_site())
+    watched.site.peer_sends("peer-2", px.parse("0.0.0.0/0"))
+    watched.site.settle()
+    assert watched.look() == [("peer-2", "DefaultRoute")]
+    watched.site.tell(ev.PathsWithdrawn(peer="peer-2", prefixes=(px.parse("0.0.0.0/0"),)))
+    watched.site.settle()
+    assert watched.look() == [("peer-2", "Solved")]
+
+
+def test_an_edit_names_objects_and_fields_and_never_values() -> None:
+    gateway = ha_vpn().gateway.ref
+    before = replace(ha_vpn(), manifests={TUNNEL: {"ikeKey": {"name": "old"}, "peer": {"publicIP": "a"}}})
+    watched = Watched(healthy_site(before))
+    changed = replace(tunnel(1), mtu=1300, generation=2)
+    after = replace(
+        before,
+        tunnels={"tunnel-1": changed},
+        peers={"peer-1": before.peers["peer-1"]},
+        manifests={TUNNEL: {"ikeKey": "plain-text", "peer": {"publicIP": "b"}, "mtu": 1300}, gateway: {"mode": "x"}},
+    )
+    watched.site.tell(ev.IntentRead(intent=after))
+    entries = [each for each in watched.entries() if each.happening.reason in {"Added", "Changed", "Removed"}]
+    told = {each.happening.object: each.happening.message for each in entries}
+    assert told == {
+        str(TUNNEL): "is in force with another spec.ikeKey, spec.peer.publicIP, spec.mtu",
+        "OverlayVPNTunnel/kube-system/tunnel-2": "is not in force any more",
+        "OverlayBGPPeer/kube-system/peer-2": "is not in force any more",
+    }
+    assert "plain-text" not in str(list(watched.timeline.newest_first()))
+
+
+def test_a_refused_edit_is_told() -> None:
+    watched = Watched(healthy_site())
+    finding = Finding(reason="Wrong", where=str(TUNNEL), field="spec.mtu", message="is odd", ref=TUNNEL)
+    watched.site.tell(ev.IntentRead(intent=replace(ha_vpn(), findings=(finding,))))
+    watched.site.settle()
+    assert ("tunnel-1", "Refused") in watched.look()
+
+
+def test_who_is_the_gateway_is_told_on_every_node_and_nothing_of_tunnels_elsewhere() -> None:
+    watched = Watched(healthy_site())
+    site = watched.site
+    second = Role(part=Part.STANDBY, holder="node-2", holder_address=ip_address("10.0.0.2"), epoch=2, message="second")
+    site.tell(ev.RoleChanged(role=replace(second, part=Part.ACTIVE, holder="node-1", epoch=1)))
+    watched.look()
+    site.tell(ev.RoleChanged(role=second))
+    site.after(2)
+    assert ("default", "StoodDown") in (told := watched.look())
+    assert not {"TunnelDown", "SessionDown"} & {reason for _, reason in told}, "they are another node's now"
+    site.tell(ev.RoleChanged(role=replace(second, holder="node-3", epoch=3)))
+    site.after(2)
+    assert ("default", "GatewayMoved") in watched.look()
+    site.tell(ev.RoleChanged(role=replace(second, holder="", epoch=3)))
+    site.after(2)
+    assert ("default", "GatewayVacant") in watched.look()
+
+
+def test_what_goes_on_is_one_entry_with_a_count_until_it_pauses() -> None:
+    watched = Watched(healthy_site())
+    site = watched.site
+    for dropped in (5, 9, 20):
+        site.tell(ev.GuardCounted(packets=dropped))
+        site.after(1)
+        watched.look()
+    entry = next(watched.timeline.newest_first())
+    assert (entry.happening.reason, entry.number, entry.count) == ("LeakPrevented", 2, 3)
+    assert entry.time < entry.last_time
+    assert "20 packets" in entry.happening.message
+    site.after(ONGOING_SECONDS)
+    site.tell(ev.GuardCounted(packets=21))
+    watched.look()
+    assert [each.count for each in watched.timeline.newest_first()][:2] == [1, 3]
+
+
+def test_it_is_bounded_and_ordered_by_number_whatever_the_clock_says() -> None:
+    timeline = Timeline()
+    for number in range(MOST_KEPT + 50):
+        text = "x" * 5000
+        timeline.add(Happening(object="o", reason="R", message=text), f"{9999 - number}", float(number))
+    numbers = [each.number for each in timeline.newest_first()]
+    assert numbers == list(range(MOST_KEPT + 50, 50, -1)), "the clock ran backwards"
+    assert max(len(each.happening.message) for each in timeline.newest_first()) == 1024
+
+
+def test_the_next_ncgd_goes_on_with_the_numbers() -> None:
+    first = Watched(healthy_site())
+    first.site.lose_sa("tunnel-1")
+    first.look()
+    left = list(first.timeline.newest_first())[::-1]
+    timeline = Timeline(left)
+    goodbye = timeline.say_goodbye(first.site.world, "later")
+    assert (goodbye.number, goodbye.happening.reason) == (left[-1].number + 1, "Stopped")
