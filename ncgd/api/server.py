@@ -21,6 +21,7 @@ from ncgd.decision.explain import explain
 from ncgd.decision.received import received
 from ncgd.decision.timeline import Timeline
 from ncgd.decision.world import World
+from ncgd.model.histogram import Histogram
 from ncgd.model.report import Report
 
 REQUEST_SECONDS = 10.0
@@ -37,9 +38,8 @@ class StateView(Protocol):
     desired: Desired
     report: Report | None
     timeline: Timeline
-    passes: int
     ended: float
-    pass_seconds: float
+    pass_times: Histogram
 
 
 class _Writer:
@@ -148,7 +148,7 @@ class Api:
         state = self._state()
         if state.report is None:
             return _starting()
-        body = metrics.render(state.report, state.passes, state.pass_seconds)
+        body = metrics.render(state.report, state.pass_times)
         return Response(body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

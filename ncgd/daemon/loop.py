@@ -17,6 +17,7 @@ from ncgd import __version__
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.decision.conditions import with_conditions
 from ncgd.decision.desired import Desired, desired_state
+from ncgd.decision.failover import watched
 from ncgd.decision.fold import fold, next_wakeup
 from ncgd.decision.status import report
 from ncgd.decision.timeline import Timeline
@@ -28,6 +29,7 @@ from ncgd.model.delta import Outcome
 from ncgd.model.event import RoutesWritten, TableWritten, Ticked
 from ncgd.model.fib import RouteChange
 from ncgd.model.happening import Entry
+from ncgd.model.histogram import Histogram
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
 from ncgd.model.role import STANDALONE, Role
@@ -41,6 +43,9 @@ PATIENCE_SECONDS = 0.25
 """How long a pass waits for one table; a slower one (charon hangs, say) is written on beside the passes that follow."""
 HEARTBEAT_SECONDS = 1.0
 """The longest time between two passes: status must not grow old."""
+
+PASS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+"""Of the durations of passes, in seconds."""
 
 Program = Callable[[RouteChange], Awaitable[Outcome[Prefix]]]
 
@@ -59,7 +64,8 @@ class State:
     passes: int = 0
     ended: float = 0.0
     """When the last pass ended, by the loop's clock."""
-    pass_seconds: float = 0.0
+    pass_times: Histogram = field(default_factory=lambda: Histogram.of(*PASS_BOUNDS))
+    """How long the passes took, in seconds."""
 
 
 Observe = Callable[[State], None]
@@ -115,16 +121,17 @@ class Loop:
             seconds = 0.0
         elif (due := next_wakeup(world)) is not None:
             seconds = min(seconds, max(0.0, due - self._clock()))
-        events = await self._mailbox.take(seconds)
+        events, heard = await self._mailbox.take(seconds)
         now = self._clock()
         for event in (*events, Ticked()):  # routine events never end: time must not wait for a pause between them
             world = fold(world, event, now)
-        self.state.world = world
+        self.state.world = replace(world, heard=heard)
 
     async def _pass(self) -> None:
         began = self._clock()
         state = self.state
         state.desired = desired_state(state.world)
+        state.world = watched(state.world, state.desired)
         state.plan = make_plan(state.world, state.desired)
         for step in state.plan.steps:
             await self._apply(step)
@@ -133,7 +140,7 @@ class Loop:
         state.report = with_conditions(bare, state.world.intent or Intent(), before, wall_time())
         state.passes += 1
         state.ended = self._clock()
-        state.pass_seconds = state.ended - began
+        state.pass_times = state.pass_times.plus(state.ended - began)
         log_changes(before, state.report)
         state.happened = state.timeline.observe(state.world, state.report, wall_moment, version=__version__)
         self._observe(state)
@@ -182,9 +189,16 @@ class Loop:
         self._slow.pop(step.table, None)
         if task.cancelled():
             return
-        delta, outcome = step.delta, task.result()
+        delta = step.delta
         self._mailbox.post(
-            TableWritten(table=step.table, begun=begun, set=delta.set, removed=delta.remove, outcome=outcome)
+            TableWritten(
+                table=step.table,
+                begun=begun,
+                ended=self._clock(),
+                set=delta.set,
+                removed=delta.remove,
+                outcome=task.result(),
+            )
         )
 
 

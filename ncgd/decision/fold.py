@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import nextafter
 
+from ncgd.decision.failover import taken_over
 from ncgd.decision.fold_cluster import fold_cluster
 from ncgd.decision.fold_kernel import fold_kernel, without_tuns
 from ncgd.decision.fold_masquerade import fold_masquerade
@@ -12,6 +13,7 @@ from ncgd.decision.fold_ranges import fold_ranges, pass_time
 from ncgd.decision.renewal import DRAIN_SECONDS, PATIENCE_SECONDS
 from ncgd.decision.retry import RENEWAL_SECONDS, Retry, again
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
+from ncgd.decision.tally import counted
 from ncgd.decision.waiting import retries_without
 from ncgd.decision.world import SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
@@ -37,7 +39,7 @@ DONE_SECONDS = 1.0
 
 def fold(world: World, event: ev.Event, now: float) -> World:  # noqa: PLR0912 - one case per subject
     """The World after one event."""
-    world = replace(world, now=now)
+    world = replace(world, now=now, tally=counted(world, event))
     match event:
         case ev.IntentRead(intent=intent):
             return replace(world, intent=intent)
@@ -61,7 +63,7 @@ def fold(world: World, event: ev.Event, now: float) -> World:  # noqa: PLR0912 -
         ) | ev.TableWritten(table="guard" | "masquerade" | "memory"):
             return fold_protection(world, event)
         case ev.TableWritten():
-            return _fold_written(world, event)
+            return _fold_written(taken_over(world, event), event)
         case ev.RoutesWritten(change=change, outcome=outcome):
             world.routes.written(change, outcome.failed)
             fold_route_change(world.protection, change, outcome.failed)

@@ -62,6 +62,9 @@ def report(world: World, desired: Desired, held: Mapping[str, str]) -> Report:
         masquerade=masquerade_report(world, intent),
         published=sum(len(row.prefixes) for row in world.packing.ours.values()),
         problems=problems,
+        findings=_findings(intent),
+        tally=world.tally,
+        failovers=world.failovers,
         held=dict(held),
     )
 
@@ -89,8 +92,16 @@ def _elsewhere(world: World, desired: Desired, held: Mapping[str, str]) -> Repor
         masquerade=masquerade_report(world, intent),
         crossing=report_crossing(world, desired.crossing),
         problems=find_problems(world, desired, (), ()),
+        findings=_findings(intent),
+        tally=world.tally,
+        failovers=world.failovers,
         held=dict(held),
     )
+
+
+def _findings(intent: Intent) -> dict[str, int]:
+    errors = sum(finding.is_error for finding in intent.findings)
+    return {"error": errors, "warning": len(intent.findings) - errors}
 
 
 def _leak(world: World, intent: Intent) -> LeakReport:
@@ -154,6 +165,8 @@ def _tunnel(plan: TunnelPlan, world: World, desired: Desired, intent: Intent) ->
         bytes_in=sa.bytes_in if sa else 0,
         bytes_out=sa.bytes_out if sa else 0,
         established_seconds=sa.established_seconds if sa else 0,
+        child_seconds=sa.child_seconds if sa else 0,
+        probe=world.probes.get(plan.tunnel.name),
         mtu=plan.link.mtu if plan.link else 0,
         is_usable=is_usable,
         reason=str(reason),

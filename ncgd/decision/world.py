@@ -15,6 +15,7 @@ from ncgd.decision.rib import Rib
 from ncgd.decision.routes import RouteTable
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session
+from ncgd.model.failover import Failovers
 from ncgd.model.fib import Interface, Nexthop, NexthopGroup, Way
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
@@ -23,6 +24,7 @@ from ncgd.model.prefix import IPAddress
 from ncgd.model.probe import ProbeReport
 from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import Intent
+from ncgd.model.tally import Tally
 from ncgd.resources.agent_config import AgentConfig
 
 Rows = Mapping[object, object]
@@ -77,11 +79,26 @@ class ProcessView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A peer that carried traffic and cannot any more, while there is a next hop group that still leads to it."""
+
+    since: float
+    """When that was told (the loop's clock)."""
+    cause: str
+    nexthop: int
+    """Id of its next hop."""
+    groups: frozenset[int]
+    """Ids of the groups that had it as a member when it was lost, and are still to be replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What is known. ``now`` is the loop's monotonic clock in seconds."""
 
     started: float = 0.0
     now: float = 0.0
+    heard: float = 0.0
+    """When the first of the events that the last pass was made for came in (the loop's clock)."""
     node: str = ""
     gateway: str = "default"
     """Whose Lease decides about the part played here, and whose slices are read and written."""
@@ -145,6 +162,12 @@ class World:
     """What was last heard of the status port; None where there is none."""
     drift: int = 0
     """Rows of ours that somebody else changed or removed, since start."""
+    tally: Tally = field(default_factory=Tally)
+    able: frozenset[str] = frozenset()
+    """Peers that could carry traffic at the last pass."""
+    lost: Mapping[str, Lost] = field(default_factory=dict)
+    """Peers that have been lost since, whose traffic nobody has taken over yet."""
+    failovers: Failovers = field(default_factory=Failovers)
 
     def sa(self, tunnel: str) -> TunnelSa | None:
         """The SAs of a tunnel, whichever charon holds them; last known while that charon is away."""

@@ -34,7 +34,14 @@ PACKAGES = {
     "procps": "sysctl",
     "tcpdump": "tcpdump",
 }
-_UNITS = {"bird2": "bird.service", "strongswan-charon": "strongswan-starter.service", "frr": "frr.service"}
+TEST_PACKAGES = {"prometheus": "promtool"}
+"""What the tests need beyond."""
+_UNITS = {
+    "bird2": "bird.service",
+    "strongswan-charon": "strongswan-starter.service",
+    "frr": "frr.service",
+    "prometheus": "prometheus.service",
+}
 _STAMP = VENV / ".installed-by-ncgd-lab"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -48,19 +55,20 @@ def ensure(say: Say, *, dev: bool = False) -> None:
         raise LabFailure("this needs root: it makes network namespaces", "run it with sudo")
     if not (CHECKOUT / "pyproject.toml").is_file():
         raise LabFailure(f"{CHECKOUT} is no checkout of ncgd", "run it from a checkout: git clone, cd, try again")
-    missing = missing_packages()
+    missing = missing_packages(dev=dev)
     if missing:
         install_packages(missing, say)
     _ensure_venv(say, dev=dev)
 
 
-def missing_packages() -> list[str]:
-    """Names of the packages that are not installed."""
-    wanted = list(PACKAGES)
+def missing_packages(*, dev: bool = False) -> list[str]:
+    """Names of the packages that are not installed; ``dev`` adds what the tests need."""
+    shown_by = PACKAGES | TEST_PACKAGES if dev else PACKAGES
+    wanted = list(shown_by)
     if not _installed() and importlib.util.find_spec("ensurepip") is None:  # Debian splits it off
         wanted.append("python3-venv")
     if not shutil.which("dpkg-query"):
-        return [name for name in wanted if not _present(PACKAGES.get(name, "ensurepip"))]
+        return [name for name in wanted if not _present(shown_by.get(name, "ensurepip"))]
     query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted]
     listed = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
     return [name for name in wanted if f"{name} installed" not in listed]

@@ -320,6 +320,8 @@ class TableWritten:
     table: str
     begun: float
     """When the writing began (the loop's clock): a program that came up later has got nothing of it."""
+    ended: float
+    """When the driver had the outcome."""
     set: Mapping[object, object]
     removed: frozenset[object]
     outcome: Outcome[object]

@@ -1,6 +1,7 @@
 """IKE and ESP: what charon is told (connections, credentials) and what is up (SAs)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ncgd.model.prefix import IPAddress
@@ -99,6 +100,34 @@ class SaState(StrEnum):
     INSTALLED = "Installed"
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went through SAs, from and to the far side."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+    packets_in: int = 0
+    packets_out: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(
+            self.bytes_in + other.bytes_in,
+            self.bytes_out + other.bytes_out,
+            self.packets_in + other.packets_in,
+            self.packets_out + other.packets_out,
+        )
+
+    def since(self, before: "Traffic") -> "Traffic":
+        """What came on top of ``before``; all of it when the counters have begun anew."""
+        more = Traffic(
+            self.bytes_in - before.bytes_in,
+            self.bytes_out - before.bytes_out,
+            self.packets_in - before.packets_in,
+            self.packets_out - before.packets_out,
+        )
+        return self if min(more.bytes_in, more.bytes_out, more.packets_in, more.packets_out) < 0 else more
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSa:
     """The live SAs of one tunnel, folded into what decisions need; counters in bytes and packets."""
@@ -123,6 +152,11 @@ class TunnelSa:
     packets_in: int = 0
     packets_out: int = 0
     established_seconds: int = 0
+    """Age of the IKE SA."""
+    child_seconds: int = 0
+    """Age of the child's keys."""
+    children: Mapping[str, Traffic] = field(default_factory=dict)
+    """What each child that still carries packets has carried, by its id."""
     ike_text: str = ""
     """For people: ``ESTABLISHED AES_GCM_16-256/PRF_HMAC_SHA2_256/ECP_256``."""
     child_text: str = ""

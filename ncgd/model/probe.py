@@ -1,10 +1,14 @@
 """Probing the data path of a tunnel: what to probe, and what is known of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
 
+from ncgd.model.histogram import Histogram
 from ncgd.model.spec import Liveness
+
+ROUND_TRIP_BOUNDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+"""Of round trips, in seconds."""
 
 
 class Pulse(StrEnum):
@@ -80,6 +84,16 @@ class Vitality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EchoTally:
+    """What came of the echoes to one tunnel's far end, since ncgd began to probe it."""
+
+    round_trips: Histogram = field(default_factory=lambda: Histogram.of(*ROUND_TRIP_BOUNDS))
+    """Of those that were answered, in seconds."""
+    lost: int = 0
+    """Those that no answer came to within a second, once an echo had been answered at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeReport:
     """A tunnel's vitality, and what the last seconds of probing showed."""
 
@@ -92,3 +106,4 @@ class ProbeReport:
     """Echoes as large as the MTU lost in a row, of one a second; None until one was answered: some peers never do."""
     received: int = 0
     """Other packets that came out of the tunnel within the last second."""
+    tally: EchoTally = field(default_factory=EchoTally)

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from ncgd.model.failover import Failovers
+from ncgd.model.probe import ProbeReport
 from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import ObjectRef
+from ncgd.model.tally import Tally
 
 
 class Health(StrEnum):
@@ -45,7 +48,11 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelReport:
-    """One tunnel. ``status`` is ``established`` (as NCG spells it), ``connecting`` or ``down``; counters in bytes."""
+    """One tunnel. ``status`` is ``established`` (as NCG spells it), ``connecting`` or ``down``.
+
+    ``bytes_in`` and ``bytes_out`` are those of the SAs that are up now; what was carried since the start is in
+    ``Report.tally``.
+    """
 
     ref: ObjectRef
     generation: int
@@ -57,6 +64,11 @@ class TunnelReport:
     bytes_in: int
     bytes_out: int
     established_seconds: int
+    """Age of the IKE SA."""
+    child_seconds: int = 0
+    """Age of the ESP keys."""
+    probe: ProbeReport | None = None
+    """None while it is not probed."""
     mtu: int
     is_usable: bool
     reason: str
@@ -182,5 +194,9 @@ class Report:
     published: int = 0
     """Prefixes that other nodes are told of."""
     problems: tuple[Problem, ...] = ()
+    findings: dict[str, int] = field(default_factory=dict)
+    """How many mistakes (``error``) and oddities (``warning``) the resources have."""
+    tally: Tally = field(default_factory=Tally)
+    failovers: Failovers = field(default_factory=Failovers)
     held: dict[str, str] = field(default_factory=dict)
     """Tables that are not written yet, and what they wait for."""

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 
 from ncgd.decision.conditions import with_conditions
 from ncgd.decision.desired import Desired, desired_state
+from ncgd.decision.failover import watched
 from ncgd.decision.fold import fold
 from ncgd.decision.protection import FORGET_SECONDS, SAVE_SECONDS
 from ncgd.decision.status import report
@@ -94,8 +95,7 @@ class Site:
         """How the kernel would send to other nodes; those that are not named here are on the link of eth0."""
         self.asked: set[IPAddress] = set()
         self.plans: list[Plan] = []
-        self._ike_ids = 0
-        self._indexes = 10
+        self._ike_ids, self._indexes = 0, 10
         self.world = World()
         self.desired: Desired | None = None
         self.start(intent)
@@ -208,9 +208,11 @@ class Site:
 
     def one_pass(self) -> Plan:
         """One turn of the loop."""
+        self.world = replace(self.world, heard=self.now)
         self.now += 0.01
         self._tell(ev.Ticked())
         self.desired = desired_state(self.world)
+        self.world = watched(self.world, self.desired)
         plan = make_plan(self.world, self.desired)
         self.plans.append(plan)
         for step in plan.steps:
@@ -240,16 +242,14 @@ class Site:
 
     def _write(self, step: Step) -> None:
         rows, removed = step.delta.set, step.delta.remove
-        if why := self.failing.get(step.table):
-            outcome = Outcome(dict.fromkeys((*rows, *removed), why))
-            self._tell(ev.TableWritten(table=step.table, set=rows, removed=removed, outcome=outcome, begun=self.now))
-            return
-        getattr(self, f"_write_{step.table}", lambda *_: None)(rows, removed)
-        written = ev.TableWritten(table=step.table, begun=self.now, set=rows, removed=removed, outcome=Outcome())
-        self._tell(written)
-        if step.table in {"links", "addresses"}:
+        if not (why := self.failing.get(step.table)):
+            getattr(self, f"_write_{step.table}", lambda *_: None)(rows, removed)
+        outcome: Outcome[object] = Outcome(dict.fromkeys((*rows, *removed), why) if why else {})
+        times = {"begun": self.now, "ended": self.now}
+        self._tell(ev.TableWritten(table=step.table, set=rows, removed=removed, outcome=outcome, **times))
+        if step.table in {"links", "addresses"} and not why:
             self._tell(ev.InterfacesRead(interfaces=dict(self.interfaces)))
-        if step.table == "nexthops":
+        if step.table == "nexthops" and not why:
             self._tell(ev.NexthopsRead(nexthops=dict(self.nexthops)))
 
     def _write_links(self, rows: Mapping[str, Link], removed: frozenset[str]) -> None:

@@ -143,7 +143,11 @@ def test_a_failed_row_is_a_problem_for_as_long_as_it_is_to_be_done() -> None:
     row = site.world.written["clamps"]["ncg-tunnel-2"]
     for key in ("ncg-tunnel-2", "a device that is there no more"):
         failed = ev.Outcome(failed={key: "no nft"})
-        site.tell(ev.TableWritten(table="clamps", begun=site.now, set={key: row}, removed=frozenset(), outcome=failed))
+        site.tell(
+            ev.TableWritten(
+                table="clamps", begun=site.now, ended=site.now, set={key: row}, removed=frozenset(), outcome=failed
+            )
+        )
     assert site.report().problems == ()
     changed = tunnel(2, mtu=1300)
     site.tell(ev.IntentRead(intent=replace(site.intent, tunnels={**site.intent.tunnels, "tunnel-2": changed})))
@@ -163,7 +167,11 @@ def test_what_a_dead_charon_was_told_late_is_told_to_the_new_one_again() -> None
     site.tell(ev.CharonLost(charon="charon", reason="killed"))
     site.charon_answers()
     for table, each in rows.items():
-        site.tell(ev.TableWritten(table=table, begun=begun, set=each, removed=frozenset(), outcome=ev.Outcome()))
+        site.tell(
+            ev.TableWritten(
+                table=table, begun=begun, ended=site.now, set=each, removed=frozenset(), outcome=ev.Outcome()
+            )
+        )
     site.settle()
     assert site.connections.keys() == {"tunnel-1", "tunnel-2"}
     assert site.report().health == Health.HEALTHY
@@ -194,7 +202,11 @@ def test_what_a_dead_speaker_was_told_late_is_told_to_the_new_one_again() -> Non
     site.tell(ev.SpeakerLost(reason="killed"))
     site.neighbors = {}
     site.speaker_answers()
-    site.tell(ev.TableWritten(table="neighbors", begun=begun, set=rows, removed=frozenset(), outcome=ev.Outcome()))
+    site.tell(
+        ev.TableWritten(
+            table="neighbors", begun=begun, ended=site.now, set=rows, removed=frozenset(), outcome=ev.Outcome()
+        )
+    )
     site.settle()
     assert site.neighbors.keys() == {"peer-1", "peer-2"}
 

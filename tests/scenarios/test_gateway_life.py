@@ -184,6 +184,7 @@ def test_a_failed_row_waits_and_a_changed_row_does_not() -> None:
     failed = ev.TableWritten(
         table="clamps",
         begun=site.now,
+        ended=site.now,
         set={"ncg-tunnel-1": row},
         removed=frozenset(),
         outcome=ev.Outcome(failed={"ncg-tunnel-1": "no nft"}),

@@ -135,7 +135,12 @@ def test_a_probe_that_cannot_be_had_or_never_speaks_holds_up_nothing_for_ever() 
             failed = ev.Outcome(failed=dict.fromkeys(site.probes, "no socket"))
             site.tell(
                 ev.TableWritten(
-                    table="probes", set=dict(site.probes), removed=frozenset(), outcome=failed, begun=site.now
+                    table="probes",
+                    set=dict(site.probes),
+                    removed=frozenset(),
+                    outcome=failed,
+                    begun=site.now,
+                    ended=site.now,
                 )
             )
         else:

@@ -57,6 +57,7 @@ def test_a_changed_tunnel_is_emptied_before_it_is_renewed_and_then_carries_again
     assert watch_renewals(site, DRAIN_SECONDS + 1) == ["tunnel-1"]
     assert site.carries(VPC) == BOTH
     assert meds(site) == {"peer-1": 100, "peer-2": 100}
+    assert site.report().failovers.recent == (), "it was emptied on purpose"
 
 
 def test_a_far_side_that_is_slow_to_follow_is_waited_for_and_not_for_ever() -> None:

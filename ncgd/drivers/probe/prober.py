@@ -53,6 +53,7 @@ class Prober:
                 track.vitality = (
                     old.vitality if old and is_same else resumed(self._inherited.pop(track.path, None), now)
                 )
+                track.tally = old.tally if old else track.tally
             if old:
                 old.close()
         self._changed.set()

@@ -7,11 +7,12 @@ import struct
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from ncgd.decision.liveness import step
 from ncgd.drivers.probe import codec
-from ncgd.model.probe import Beat, Probe, ProbeReport, Vitality
+from ncgd.model.probe import Beat, EchoTally, Probe, ProbeReport, Vitality
 
 _REMEMBERED = 128
 """Echoes whose answers are still welcome; a reply counts once (duplicates and stale ones do not)."""
@@ -43,6 +44,7 @@ class Track:
         """The path is open; nothing is sent before the first ``judge``."""
         self.probe = probe
         self.vitality = Vitality()
+        self.tally = EchoTally()
         self.due = 0.0
         """When the next beat is (the loop's clock)."""
         self._token = os.urandom(16)
@@ -82,6 +84,7 @@ class Track:
 
     def send(self) -> None:
         """Send the next echo, and once a second a second one, as large as the MTU."""
+        self._count_lost()
         sequence = self._send(b"")
         self._sent[sequence] = time.time_ns()
         if len(self._sent) > _REMEMBERED:
@@ -92,6 +95,12 @@ class Track:
             if self._large_sequence is not None and self._large_lost is not None:
                 self._large_lost += 1
             self._large_sequence = self._send(bytes(max(0, self.probe.mtu - _HEADERS - len(self._token))))
+
+    def _count_lost(self) -> None:
+        """The echo that was sent a second ago has had its time."""
+        due = next(islice(reversed(self._sent), self._a_second - 1, None), None)
+        if due is not None and due not in self._round_trips and self.vitality.is_proven:
+            self.tally = replace(self.tally, lost=self.tally.lost + 1)
 
     def insist(self) -> None:
         """Send an echo between two beats; its answer counts, and its loss does not."""
@@ -117,6 +126,7 @@ class Track:
             loss=lost / len(due) if due else 0.0,
             large_lost=self._large_lost,
             received=sum(self._received),
+            tally=self.tally,
         )
 
     def _read(self) -> int:
@@ -138,7 +148,8 @@ class Track:
                 self._urgent.remove(sequence)
             elif sequence in self._sent and sequence not in self._round_trips:
                 answers += 1
-                self._round_trips[sequence] = max(0.0, (_arrival(ancillary) - self._sent[sequence]) / 1e9)
+                self._round_trips[sequence] = seconds = max(0.0, (_arrival(ancillary) - self._sent[sequence]) / 1e9)
+                self.tally = replace(self.tally, round_trips=self.tally.round_trips.plus(seconds))
         return answers
 
 

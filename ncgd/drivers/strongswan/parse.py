@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ncgd.drivers.strongswan.transport import Section
-from ncgd.model.ike import CONNECTION_PREFIX, IkeFailure, SaState, TunnelSa
+from ncgd.model.ike import CONNECTION_PREFIX, IkeFailure, SaState, Traffic, TunnelSa
 
 CHILD_PREFIX = "esp-"
 
@@ -28,8 +28,10 @@ class _Child:
     cipher: str
     fields: Section
 
-    def count(self, key: str) -> int:
-        return int(_text(self.fields, key) or 0)
+    @property
+    def traffic(self) -> Traffic:
+        keys = ("bytes-in", "bytes-out", "packets-in", "packets-out")
+        return Traffic(*(int(_text(self.fields, key) or 0) for key in keys))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,8 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
     others = [ike for ike in sas if ike is not chosen]
     stale = [ike.unique_id for ike in others if ike.children or ike.unique_id < chosen.unique_id]
     pending = [ike.unique_id for ike in others if ike.unique_id not in stale]
-    children = [one for _, one in carrying]
+    children = {str(one.unique_id): one.traffic for _, one in carrying}
+    traffic = sum(children.values(), Traffic())
     return TunnelSa(
         tunnel=tunnel,
         state=SaState.INSTALLED,
@@ -92,11 +95,13 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
         local_address=_text(chosen.fields, "local-host"),
         cipher=child.cipher,
         encap=_text(child.fields, "encap") == "yes",
-        bytes_in=sum(one.count("bytes-in") for one in children),
-        bytes_out=sum(one.count("bytes-out") for one in children),
-        packets_in=sum(one.count("packets-in") for one in children),
-        packets_out=sum(one.count("packets-out") for one in children),
+        bytes_in=traffic.bytes_in,
+        bytes_out=traffic.bytes_out,
+        packets_in=traffic.packets_in,
+        packets_out=traffic.packets_out,
         established_seconds=int(_text(chosen.fields, "established") or 0),
+        child_seconds=child.age,
+        children=children,
         ike_text=_ike_text(chosen),
         child_text=f"{child.state} {child.cipher} {_selectors(child)}",
     )

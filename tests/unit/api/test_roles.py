@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ncgd.api import metrics
 from ncgd.model import event as ev
+from ncgd.model.histogram import Histogram
 from ncgd.model.reason import RoleReason
 from ncgd.model.role import Part, Role
 from tests.scenarios.site import Site, healthy_site
@@ -62,7 +63,7 @@ def test_a_gateway_without_its_lease_says_what_it_does_not_do(tmp_path: Path) ->
 
 
 def test_metrics_name_the_part_and_the_epoch() -> None:
-    text = metrics.render(playing(STANDBY).report(), 1, 0.1).decode()
+    text = metrics.render(playing(STANDBY).report(), Histogram.of(1.0)).decode()
     assert 'ncgd_role{part="Standby"} 1.0' in text
     assert 'ncgd_role{part="Active"} 0.0' in text
     assert 'ncgd_gateway_status{status="Standby"} 1.0' in text

@@ -3,7 +3,7 @@
 import pytest
 
 from ncgd.drivers.strongswan import parse
-from ncgd.model.ike import SaState
+from ncgd.model.ike import SaState, Traffic
 
 
 def child(number: int, digest: str = "d1", state: str = "INSTALLED", age: int = 10, **more: bytes) -> dict:
@@ -77,6 +77,7 @@ def test_what_is_not_ours_is_not_seen() -> None:
 def test_during_a_rekey_the_new_child_counts_and_both_counters() -> None:
     (sa,) = parse.tunnel_sas([ike(1, child(1, state="REKEYED", age=0), child(2, age=0))], {"t1": "d1"}).values()
     assert (sa.child_id, sa.packets_in, sa.stale_ike_ids) == ("2", 10, ())
+    assert sa.children == {number: Traffic(420, 84, 5, 1) for number in ("1", "2")}
     (sa,) = parse.tunnel_sas([ike(1, child(1, state="DELETED"), child(2, age=0))], {"t1": "d1"}).values()
     assert (sa.child_id, sa.packets_in) == ("2", 5)
 

@@ -1,0 +1,114 @@
+"""Failovers as they happened: from what made a peer unable to carry, until the kernel leads all its traffic elsewhere.
+
+Two halves: ``watched`` after each decision sees who was lost, and ``taken_over`` after each write of next hop groups
+sees whose traffic has gone to others. Traffic that nobody could take over waits in a blackhole, and its failover is
+over when somebody can. A peer that is back before is no failover, and neither is one that was emptied on purpose.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ncgd.decision.desired import Desired
+from ncgd.decision.routes import distinct_numbers, nexthop_id
+from ncgd.decision.sessions import doubt
+from ncgd.decision.tunnels import tunnel_state
+from ncgd.decision.world import Lost, World
+from ncgd.model.event import TableWritten
+from ncgd.model.failover import RECENT, SESSION_DOWN, Failover, Failovers
+from ncgd.model.fib import NexthopGroup
+from ncgd.model.spec import Peer
+
+
+def watched(world: World, desired: Desired) -> World:
+    """The World with the peers that were lost since the last pass, and without those that are back."""
+    peers = world.intent.peers if world.intent else {}
+    if not world.role.is_gateway or not peers:
+        return replace(world, able=frozenset(), lost={}) if world.able or world.lost else world
+    emptied = {name for name, peer in peers.items() if peer.tunnel and peer.tunnel == desired.renewing}
+    able = desired.carriers.trusted | emptied
+    if able == world.able and not world.lost:
+        return world
+    wanted = desired.tables["nexthops"].keys()
+    lost = {
+        name: replace(each, groups=each.groups & wanted)
+        for name, each in world.lost.items()
+        if name in peers and name not in able and each.groups & wanted
+    }
+    for name in (world.able - able) & peers.keys():
+        if each := _lost(peers[name], world, desired):
+            lost[name] = each
+    return replace(world, able=able, lost=lost)
+
+
+def taken_over(world: World, event: TableWritten) -> World:
+    """The World after next hop groups were written."""
+    if not world.lost or event.table != "nexthops":
+        return world
+    peers = _peers_by_nexthop(world)
+    accepted = {
+        key: row.members
+        for key, row in event.set.items()
+        if isinstance(row, NexthopGroup) and key not in event.outcome.failed and peers.keys() & set(row.members)
+    }
+    lost, failovers = dict(world.lost), world.failovers
+    for name, each in world.lost.items():
+        replaced = {key for key, members in accepted.items() if each.nexthop not in members}
+        left = replace(each, groups=each.groups - replaced)
+        if left.groups:
+            lost[name] = left
+        else:
+            members = {member for key in each.groups & replaced for member in accepted.get(key, ())}
+            successors = sorted(peers[member] for member in members if member in peers)
+            failovers = _with(failovers, name, each, tuple(successors), event.ended)
+            del lost[name]
+    return replace(world, lost=lost, failovers=failovers)
+
+
+def _lost(peer: Peer, world: World, desired: Desired) -> Lost | None:
+    """None when no traffic went to the peer."""
+    nexthop = _nexthops(world)[peer.name]
+    groups = frozenset(
+        number
+        for number, row in (world.nexthops or {}).items()
+        if isinstance(row, NexthopGroup) and nexthop in row.members
+    )
+    if not groups:
+        return None
+    return Lost(since=world.heard, cause=_cause(peer, world, desired), nexthop=nexthop, groups=groups)
+
+
+def _cause(peer: Peer, world: World, desired: Desired) -> str:
+    plan = desired.tunnels.get(peer.tunnel or "")
+    if plan is None:
+        return SESSION_DOWN
+    passes, reason, _ = tunnel_state(plan, world)
+    if not passes:
+        return str(reason)
+    doubted = doubt(plan, world)
+    return str(doubted[0]) if doubted else SESSION_DOWN
+
+
+def _nexthops(world: World) -> dict[str, int]:
+    peers = world.intent.peers if world.intent else {}
+    return {name: nexthop_id(number, peers[name].peer_ip.version) for name, number in distinct_numbers(peers).items()}
+
+
+def _peers_by_nexthop(world: World) -> Mapping[int, str]:
+    return {number: name for name, number in _nexthops(world).items()}
+
+
+def _with(before: Failovers, peer: str, lost: Lost, successors: tuple[str, ...], ended: float) -> Failovers:
+    seconds = max(0.0, ended - lost.since)
+    failover = Failover(
+        number=before.times.count + 1,
+        peer=peer,
+        cause=lost.cause,
+        successors=successors,
+        at=lost.since,
+        seconds=seconds,
+    )
+    return Failovers(
+        recent=(*before.recent, failover)[-RECENT:],
+        causes={**before.causes, lost.cause: before.causes.get(lost.cause, 0) + 1},
+        times=before.times.plus(seconds),
+    )
