@@ -113,6 +113,11 @@ def plural(kind: str) -> str:
     return _FACES[kind].plural
 
 
+def short(kind: str) -> str:
+    """Its short name for ``kubectl get``: ``ovt``."""
+    return _FACES[kind].short
+
+
 def is_ours(installed: dict[str, Any]) -> bool:
     """Whether a definition in a cluster is one of ncgd's: Google's NCG has the same names, and no category ``ncgd``."""
     names = (installed.get("spec") or {}).get("names") or {}
