@@ -46,8 +46,3 @@ def test_tests_wait_for_conditions_and_mock_nothing_of_ours() -> None:
         if forbidden.search(line)
     ]
     assert found == []
-
-
-def test_readme_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text())
-    assert [link for link in links if not (ROOT / link).exists()] == []
