@@ -67,7 +67,7 @@ class Api:
         """``path``: the socket; a stale one is replaced."""
         self._path = path
         self._state = state
-        self._started = _now()
+        self._started = now()
         self._app = Microdot()
         self.shown: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/v1/status": self._status,
@@ -116,7 +116,7 @@ class Api:
         by_peer = {
             peer: received(peer, state.world, views.LISTED_PREFIXES) for peer in peers if full == "OverlayBGPPeer"
         }
-        items = views.objects(full, state.report, specs, by_peer, now=_now(_age(state)), started=self._started)
+        items = views.objects(full, state.report, specs, by_peer, now=now(age(state)), started=self._started)
         if name:
             items = [item for item in items if item["metadata"]["name"] == name]
         return _json({"items": items})
@@ -140,8 +140,8 @@ class Api:
         state = self._state()
         if state.report is None:
             return _starting()
-        if (age := _age(state)) > STALLED_SECONDS:
-            return _json({"error": f"the last pass was {age:.0f} s ago"}, 503)
+        if (seconds := age(state)) > STALLED_SECONDS:
+            return _json({"error": f"the last pass was {seconds:.0f} s ago"}, 503)
         return Response("ok\n", headers={"Content-Type": "text/plain"})
 
     async def _metrics(self, _: Request) -> Response:
@@ -152,13 +152,14 @@ class Api:
         return Response(body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-def _age(state: StateView) -> float:
+def age(state: StateView) -> float:
     """Seconds since the last pass."""
     return time.monotonic() - state.ended
 
 
-def _now(age: float = 0.0) -> str:
-    return (datetime.now(UTC) - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251
+def now(ago: float = 0.0) -> str:
+    """The time some seconds ago, for people and the API: RFC 3339, UTC."""
+    return (datetime.now(UTC) - timedelta(seconds=ago)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251
 
 
 def _json(body: dict[str, Any], code: int = 200) -> Response:

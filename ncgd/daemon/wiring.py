@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Mapping
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+from ncgd.api.history import History
+from ncgd.api.page.routes import page_handlers
 from ncgd.api.port import StatusPort
 from ncgd.api.server import Api
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
@@ -31,7 +34,7 @@ from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.translators import Translators
 from ncgd.drivers.nftables.transport import Nft
-from ncgd.drivers.port import OwnedTable
+from ncgd.drivers.port import OwnedTable, Post
 from ncgd.drivers.probe.memory import Memory
 from ncgd.drivers.probe.prober import Prober
 from ncgd.drivers.statefile.table import GuardedPrefixes
@@ -106,11 +109,13 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         "memory": cast("AnyTable", memory),
     }
     chronicle = Chronicle(settings.run_dir / "timeline.jsonl")
+    history = History(time.monotonic)
     place = home(settings, vault, mailbox)
     tables |= place.tables
 
     def observe(state: State) -> None:
         chronicle.keep(state.happened)
+        history.observe(state)
         place.observe(state)
 
     loop = Loop(
@@ -155,10 +160,9 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
             ("exabgp", bgp.run()),
             *((name, run()) for name, run in place.jobs.items()),
             ("probe", prober.run()),
+            *status_port(settings, api, lambda: loop.state, history, mailbox.post),
         ]
         jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run())]
-        if settings.status_address is not None:
-            jobs.append(("status port", StatusPort(*settings.status_address, api.shown, mailbox.post).run()))
         if supervisor is not None:
             jobs.append(("supervise", supervisor.run()))
         tasks = [group.create_task(job, name=name) for name, job in jobs]
@@ -166,6 +170,15 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         await hand_over(place.leave, lambda: loop.state.world)
         for task in tasks:
             task.cancel()
+
+
+def status_port(
+    settings: Settings, api: Api, state: Callable[[], State], history: History, post: Post
+) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+    """The job of the status port, where the settings name one."""
+    if settings.status_address is not None:
+        shown = {**api.shown, **page_handlers(state, history)}
+        yield "status port", StatusPort(*settings.status_address, shown, post).run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

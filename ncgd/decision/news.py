@@ -34,6 +34,7 @@ def news(before: Moment, after: Moment) -> Iterator[Happening]:
     if last.role.is_gateway and now.role.is_gateway:  # elsewhere tunnels and sessions are another node's
         told = (_told(notice) for notice in notices(last, now) if notice.ref != now.gateway)
         yield from sorted(told, key=lambda each: each.reason == "SessionDown")  # the session follows its tunnel
+    yield from _of_failovers(last, now)
     yield from _of_crossing(last, now)
     if last.health != now.health:
         yield health(now)
@@ -77,6 +78,20 @@ def _of_crossing(last: Report, now: Report) -> Iterator[Happening]:
             message=f"{now.crossing.transport}: {now.crossing.message}",
             is_warning=now.crossing.transport == "none",
         )
+
+
+def _of_failovers(last: Report, now: Report) -> Iterator[Happening]:
+    known = last.failovers.recent[-1].number if last.failovers.recent else 0
+    refs = {peer.ref.name: str(peer.ref) for peer in now.peers}
+    for failover in now.failovers.recent:
+        if failover.number > known:
+            later = f"{failover.seconds * 1000:.0f} ms later"
+            yield Happening(
+                object=refs.get(failover.peer, failover.peer),
+                reason="Failover",
+                message=f"{failover.cause}; {later} its traffic went through {' and '.join(failover.successors)}",
+                is_warning=True,
+            )
 
 
 def _of_counters(last: Report, now: Report) -> Iterator[Happening]:

@@ -1,5 +1,6 @@
 """The timeline of whole lives: what somebody who was not there finds, in order, with reasons and without noise."""
 
+import re
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -61,10 +62,12 @@ def test_a_lost_tunnel_is_told_with_its_cause_once_and_so_is_its_return() -> Non
     site = watched.site
     site.lose_sa("tunnel-1")
     site.settle()
-    (down, degraded) = watched.entries()
+    (down, failover, degraded) = watched.entries()
     assert (down.happening.object, down.happening.reason) == (str(TUNNEL), "TunnelDown")
     assert down.happening.message.startswith("SaDown: ")
     assert "UDP 500 and 4500" in down.happening.message, "and what to do"
+    assert (failover.happening.object, failover.happening.reason) == ("OverlayBGPPeer/kube-system/peer-1", "Failover")
+    assert re.fullmatch(r"SaDown; \d+ ms later its traffic went through peer-2", failover.happening.message)
     assert degraded.happening.reason == "GatewayDegraded"
     for _ in range(3):  # each attempt has another outcome, the outage is one
         failure = IkeFailure(tunnel="tunnel-1", reason="PeerUnreachable", message="no answer")

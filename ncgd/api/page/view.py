@@ -1,0 +1,83 @@
+"""What a page is made from, and how good each thing in it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from ncgd.api.history import Track
+from ncgd.api.page.markup import Part, tag
+from ncgd.api.page.words import Mood
+from ncgd.decision.desired import Desired
+from ncgd.decision.timeline import Timeline
+from ncgd.decision.world import World
+from ncgd.model.reason import TunnelReason
+from ncgd.model.report import Health, PeerReport, Report, TunnelReport
+
+HEALTH_MOODS = {
+    Health.HEALTHY: Mood.GOOD,
+    Health.DEGRADED: Mood.WARN,
+    Health.DOWN: Mood.BAD,
+    Health.STANDBY: Mood.IDLE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One moment, as one reader asked for it."""
+
+    report: Report
+    world: World
+    desired: Desired
+    tracks: Mapping[str, Track] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
+    now: str
+    """For people: RFC 3339, UTC."""
+    age_seconds: float = 0.0
+    """Of the last pass."""
+    query: str = ""
+    """What is looked for among the prefixes."""
+    page: int = 1
+    """Of the prefixes, from 1."""
+    is_whole: bool = False
+    """Show every tunnel and session, however many there are."""
+
+    @property
+    def peers_by_tunnel(self) -> dict[str, list[PeerReport]]:
+        """Sessions by the tunnel they run in; those of no tunnel under the empty name."""
+        found: dict[str, list[PeerReport]] = {}
+        for peer in self.report.peers:
+            found.setdefault(peer.tunnel, []).append(peer)
+        return found
+
+
+_EXPLAINED = ("OverlayVPNTunnel/", "OverlayBGPPeer/")
+
+
+def named(thing: str) -> tuple[Part, str]:
+    """``OverlayBGPPeer/kube-system/peer-1`` as its name, which leads to why it is as it is, and its kind."""
+    kind, _, name = thing.rpartition("/")
+    return tag("a", name, href=asking(name)) if thing.startswith(_EXPLAINED) else name, kind.partition("/")[0]
+
+
+def asking(query: str, page: int = 1) -> str:
+    """Where the page shows what matches, and why so."""
+    asked = {"q": query} if query else {}
+    return f"/?{urlencode(asked | ({'page': str(page)} if page > 1 else {}))}#prefixes"
+
+
+def tunnel_mood(tunnel: TunnelReport) -> tuple[Mood, str]:
+    """How good a tunnel is, and the word for it."""
+    if tunnel.reason == TunnelReason.NOT_ACTIVE:
+        return Mood.IDLE, "not here"
+    if tunnel.reason == TunnelReason.RENEWING:
+        return Mood.WARN, "renewing"
+    if tunnel.is_usable:
+        return Mood.GOOD, "carries traffic"
+    return (Mood.WARN, "connecting") if tunnel.status == "connecting" else (Mood.BAD, "does not carry")
+
+
+def session_mood(peer: PeerReport) -> Mood:
+    """How good a session is; its status is the word."""
+    if peer.reason == TunnelReason.NOT_ACTIVE:
+        return Mood.IDLE
+    return {"established": Mood.GOOD, "connecting": Mood.WARN}.get(peer.status, Mood.BAD)

@@ -1,0 +1,216 @@
+"""The status page as text: what it says in each state, that nothing in it is taken for markup, and how large it is."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from microdot import Request, Response
+
+from ncgd.api.history import RATE_SECONDS, SLOT_SECONDS, SLOTS, Track
+from ncgd.api.page.markup import Html, tag
+from ncgd.api.page.routes import page_handlers
+from ncgd.api.page.words import count, milliseconds, rate, shortened, span
+from ncgd.daemon.loop import State
+from ncgd.decision.world import World
+from ncgd.model.ike import Traffic
+from ncgd.model.report import Problem
+from tests.unit.api.scenes import SCENES, Moment, moment
+
+LARGEST_BYTES = 100_000
+
+
+def answer(scene: Moment, target: str = "/") -> Response:
+    handler = page_handlers(lambda: scene.state, scene.history)[target.partition("?")[0]]
+    return asyncio.run(_called(handler, target))
+
+
+async def _called(handler: Callable[[Request], object], target: str) -> Response:
+    response = await handler(Request(None, ("", 0), "GET", target, "1.1", {}))  # type: ignore[misc]
+    assert isinstance(response, Response)
+    return response
+
+
+def page(name: str, query: str = "") -> str:
+    return str(answer(moment(SCENES[name]()), f"/{query}").body.decode())
+
+
+def text(markup: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", markup))
+
+
+@pytest.mark.parametrize(
+    ("scene", "said"),
+    [
+        ("healthy", ["Both tunnels carry traffic; 14 prefixes are routed. No problems.", "answers in 1.8 ms", "2 / 2"]),
+        ("degraded", ["1 of 2 tunnels carries", "AuthenticationFailed", "What to do:", "trailing newline", "Failover"]),
+        ("down", ["No tunnel carries traffic; 14 prefixes are held back and nothing leaks.", "0 / 2", "TunnelDown"]),
+        ("standby", ["Standby", "node-2 (10.0.0.2) holds Lease", "Direct", "13 prefixes told by the gateway"]),
+        ("empty", ["Nothing is configured yet", "NothingConfigured", "no tunnel is configured", "nothing is learned"]),
+        ("large", ["62 of 64 tunnels carry", "and 54 more, all of which carry traffic", "page 1 of 200"]),
+    ],
+)
+def test_each_state_is_said_in_words(scene: str, said: list[str]) -> None:
+    shown = text(page(scene))
+    assert [each for each in said if each not in shown] == []
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_page_is_small_whole_and_refers_to_nothing_outside(scene: str) -> None:
+    moment_of = moment(SCENES[scene]())
+    body = answer(moment_of).body
+    assets = [answer(moment_of, f"/assets/page.{kind}").body for kind in ("css", "js")]
+    assert len(body) + sum(map(len, assets)) <= LARGEST_BYTES
+    assert "//" not in re.sub(r"<!doctype html>", "", body.decode())
+    assert b"http:" not in assets[0] + assets[1]
+    assert b"url(" not in assets[0]
+    for forbidden in (" style=", " onclick=", "javascript:", "<style", "</script>\n<script>"):
+        assert forbidden not in body.decode()
+    assert re.findall(r"<script[^>]*>[^<]", body.decode()) == []
+    checked = _Checker()
+    checked.feed(body.decode())
+    assert checked.open == []
+    assert len(checked.ids) == len(set(checked.ids))
+
+
+class _Checker(HTMLParser):
+    """Every element that is opened is closed in turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in {"meta", "link", "input", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "&lt;b&gt;"])
+def test_what_others_say_is_text_wherever_it_stands(evil: str) -> None:
+    scene = moment(SCENES["degraded"]())
+    report = scene.state.report
+    assert report is not None
+    problem = Problem(reason=evil, object=f"OverlayBGPPeer/kube-system/{evil}", message=evil, hint=evil)
+    tunnels = tuple(replace(each, message=evil, interface=evil, child=f"X {evil}") for each in report.tunnels)
+    peers = tuple(replace(each, message=evil, refused={evil: 1}) for each in report.peers)
+    scene.state.report = replace(
+        report, problems=(problem,), tunnels=tunnels, peers=peers, node=evil, held={evil: evil}, dataplane_reason=evil
+    )
+    clean = moment(SCENES["degraded"]())
+    shown = _elements(answer(scene, f"/?q={evil}").body.decode())
+    assert shown <= _elements(answer(clean, "/?q=x").body.decode()) | {"a"}
+    assert "img" not in shown
+
+
+def _elements(markup: str) -> set[str]:
+    found: set[str] = set()
+
+    class Names(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.add(tag)
+            assert not [name for name, _ in attrs if name.startswith("on")]
+
+    Names().feed(markup)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("query", "said", "not_said"),
+    [
+        ("?q=10.131.3.3", ["1 of 14 prefixes", "10.131.3.3/32 is covered by 10.131.0.0/20"], "10.132.0.0/20"),
+        ("?q=10.131.0.0%2F20", ["1 of 14 prefixes", "preference (RFC 4271 section 9.1)"], "10.132.0.0/20"),
+        ("?q=10.128.0.0%2F9", ["14 of 14 prefixes"], "nothing matches"),
+        ("?q=10.13", ["10 of 14 prefixes"], "10.129.0.0/20"),
+        ("?q=tunnel-1", ["Usable", "session peer-1"], "never"),
+        ("?q=203.0.113.9", ["0 of 14 prefixes", "no route; no accepted path covers it"], "10.132.0.0/20"),
+        ("?page=99999999999", ["14 prefixes known", "10.128.0.0/20"], "nothing matches"),
+        ("?page=-1", ["10.128.0.0/20"], "nothing matches"),
+    ],
+)
+def test_the_search_finds_and_explains(query: str, said: list[str], not_said: str) -> None:
+    markup = page("healthy", query)
+    shown = text(markup[markup.index('id="prefixes"') : markup.index('id="timeline"')])
+    assert [each for each in said if each not in shown] == []
+    assert not_said not in shown
+
+
+def test_what_is_not_simply_routed_comes_first_with_its_reason() -> None:
+    shown = text(page("degraded", "?q=refused"))
+    assert "2 of 17 prefixes" in shown
+    assert "0.0.0.0/0 refused" in shown
+    assert "from peer-2 DefaultRoute: a default route would take all traffic" in shown
+    everything = page("degraded")
+    assert everything.index("198.51.100.0/24</a>") < everything.index("10.128.0.0/20</a>")
+
+
+def test_prefixes_that_nobody_can_carry_are_held_back_and_say_who_could() -> None:
+    assert "held back" in text(page("down"))
+    assert "peer-1 and peer-2 cannot carry it now" in text(page("down"))
+
+
+def test_a_page_of_many_tunnels_shows_those_that_are_not_well_and_all_on_request() -> None:
+    some, everything = page("large"), page("large", "?all=1")
+    table = some[some.index('id="tunnels"') :]
+    assert table.index("tunnel-9</b>") < table.index("tunnel-1</b>")
+    assert "and 52 more, all of them well" in text(some)
+    assert all(f"tunnel-{n}</b>" in everything for n in range(1, 65))
+
+
+def test_before_the_first_pass_the_page_says_so_and_comes_again() -> None:
+    scene = moment(SCENES["healthy"]())
+    response = answer(Moment(State(World()), scene.history))
+    assert response.status_code == 503
+    assert b"ncgd makes its first pass" in response.body
+
+
+def test_without_javascript_reloading_is_the_reader_s_choice() -> None:
+    assert "http-equiv" not in page("healthy")
+    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page("healthy", "?refresh=1")
+
+
+def test_history_is_bounded_and_knows_rates_outages_and_the_longest_answers() -> None:
+    track = Track()
+    for second in range(int(SLOT_SECONDS * SLOTS) * 3):
+        track.observe(
+            float(second), Traffic(1000 * second, 2000 * second), 0.001 * (second % 5), is_usable=second % 100 > 10
+        )
+    assert len(track.samples) == SLOTS
+    assert (round(track.rate_in), round(track.rate_out)) == (1000, 2000)
+    assert {round(each.rate_in) for each in track.samples} == {1000}
+    assert {each.rtt_seconds for each in track.samples} == {0.004}
+    assert 0 < sum(not each.is_usable for each in track.samples) < 20
+    for step in range(10_000):  # passes may follow one another quickly
+        track.observe(1000.0 + step / 1000, Traffic(10**6, 10**6), None, is_usable=True)
+    assert track.rate_in == 0
+    assert len(track._marks) < 4 * RATE_SECONDS + 8
+
+
+def test_markup_escapes_and_leaves_out() -> None:
+    assert tag("p", "a<b", Html("<i></i>"), None, ["&", 5], cls="x", hidden=False, title='"') == (
+        '<p class="x" title="&quot;">a&lt;b<i></i>&amp;5</p>'
+    )
+    assert tag("input", data_own=True, for_="q") == '<input data-own for="q">'
+
+
+def test_numbers_read_well() -> None:
+    assert [rate(each) for each in (0, 12, 1250, 125_000, 1.3e8)] == [
+        "0 bit/s",
+        "96 bit/s",
+        "10.0 kbit/s",
+        "1.0 Mbit/s",
+        "1.0 Gbit/s",
+    ]
+    assert [span(each) for each in (5, 65, 7300, 100_000)] == ["5 s", "1 min", "2 h 1 min", "1 d 3 h"]
+    assert [milliseconds(each) for each in (None, 0.0018, 0.25)] == ["—", "1.8 ms", "250 ms"]
+    assert (count(1, "prefix", "prefixes"), count(12_345, "prefix", "prefixes")) == (
+        "1 prefix",
+        "12\u202f345 prefixes",
+    )
+    assert shortened("abcdefghij", 5) == "ab…ij"
