@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import cast
 
 from microdot import Request, Response
@@ -67,10 +68,11 @@ class StatusPort:
         handlers: Mapping[str, Handler],
         post: Callable[[StatusPortTold], None],
         *,
+        fixed: Mapping[str, Response] = MappingProxyType({}),
         answer_seconds: float = 10.0,
         retry_seconds: float = 5.0,
     ) -> None:
-        """``post`` is told when the port cannot be had, and when it can.
+        """``post`` is told when the port cannot be had, and when it can; ``fixed``: answers that never change, by path.
 
         ``answer_seconds``: within that an answer is made and taken; ``retry_seconds``: between attempts to get a port
         that somebody else has.
@@ -78,6 +80,7 @@ class StatusPort:
         self._address = address
         self._port = port
         self._handlers = handlers
+        self._fixed = fixed
         self._post = post
         self._answer_seconds = answer_seconds
         self._retry_seconds = retry_seconds
@@ -120,8 +123,8 @@ class StatusPort:
                 await self._converse(reader, writer)
                 writer.close()
                 await writer.wait_closed()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError):
-            pass
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # a task that ended as cancelled would be told in the log, each time (asyncio.streams)
         finally:
             self._open.pop(task, None)
             writer.transport.abort()  # nothing, when all was taken
@@ -146,10 +149,10 @@ class StatusPort:
         if self._address.is_loopback and not _is_local(head.headers.get("host", "")):
             # A page of somebody else whose name was made to point here (DNS rebinding) sends its own name.
             raise BadRequest(421, "this port is asked for as localhost or by address")
+        if (answer := self._fixed.get(head.path) or self._fresh(head.target)) is not None:
+            return answer
         if (handler := self._handlers.get(head.path)) is None:
             raise BadRequest(404, f"there is nothing here; there is {', '.join(sorted(self._handlers))}")
-        if (answer := self._fresh(head.target)) is not None:
-            return answer
         async with self._turn:
             await asyncio.sleep(max(0.0, self._rested - time.monotonic()))
             if (answer := self._fresh(head.target)) is not None:  # made while we waited

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from ncgd.api.history import History
-from ncgd.api.page.routes import page_handlers
+from ncgd.api.page.routes import assets, page_of
 from ncgd.api.port import StatusPort
 from ncgd.api.server import Api
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
@@ -177,8 +177,8 @@ def status_port(
 ) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
     """The job of the status port, where the settings name one."""
     if settings.status_address is not None:
-        shown = {**api.shown, **page_handlers(state, history)}
-        yield "status port", StatusPort(*settings.status_address, shown, post).run()
+        shown = {**api.shown, "/": page_of(state, history)}
+        yield "status port", StatusPort(*settings.status_address, shown, post, fixed=assets()).run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

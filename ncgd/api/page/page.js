@@ -15,18 +15,25 @@ function morph(old, fresh) {
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   let here = old.firstChild;
   for (const child of [...fresh.childNodes]) {
-    if (here && here.nodeName === child.nodeName && here.id === child.id) {
-      morph(here, child);
-      here = here.nextSibling;
-    } else {
+    let same = here;
+    while (same && (same.nodeName !== child.nodeName || same.id !== child.id)) same = same.nextSibling;
+    if (!same) {
       old.insertBefore(document.adoptNode(child), here);
+      continue;
     }
+    here = without(here, same).nextSibling; // what stood between is gone
+    morph(same, child);
   }
-  while (here) {
-    const next = here.nextSibling;
-    here.remove();
-    here = next;
+  without(here, null);
+}
+
+function without(first, end) {
+  while (first !== end) {
+    const next = first.nextSibling;
+    first.remove();
+    first = next;
   }
+  return end;
 }
 
 async function ask() {
@@ -38,7 +45,7 @@ async function ask() {
     if (!page.querySelector('main')) throw new Error(`status ${answer.status}`);
     morph(document.querySelector('main'), page.querySelector('main'));
     document.title = page.title;
-    if (byId('icon').href !== page.getElementById('icon').href) byId('icon').href = page.getElementById('icon').href;
+    morph(byId('icon'), page.getElementById('icon'));
     tell('live', 'Live');
   } catch {
     if (mine === turn && !document.body.classList.contains('lost')) tell('lost', `No answer since ${byId('now')?.textContent ?? 'the start'}`);

@@ -14,10 +14,8 @@ from ncgd.api.server import StateView, age, now
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
-def page_handlers(
-    state: Callable[[], StateView], history: History
-) -> dict[str, Callable[[Request], Awaitable[Response]]]:
-    """Handlers by path."""
+def page_of(state: Callable[[], StateView], history: History) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of the page."""
 
     async def page(request: Request) -> Response:
         seen = state()
@@ -38,20 +36,17 @@ def page_handlers(
         )
         return Response(document(view, is_refreshing="refresh" in request.args), 200, _HTML)
 
+    return page
+
+
+def assets() -> dict[str, Response]:
+    """What the page refers to, by path."""
     return {
-        "/": page,
-        "/assets/page.css": _asset("page.css", "text/css; charset=utf-8"),
-        "/assets/page.js": _asset("page.js", "text/javascript; charset=utf-8"),
-        **{f"/assets/{mood}.svg": _fixed(icon(mood).encode(), "image/svg+xml") for mood in Mood},
+        "/assets/page.css": _asset((files(__package__) / "page.css").read_bytes(), "text/css; charset=utf-8"),
+        "/assets/page.js": _asset((files(__package__) / "page.js").read_bytes(), "text/javascript; charset=utf-8"),
+        **{f"/assets/{mood}.svg": _asset(icon(mood).encode(), "image/svg+xml") for mood in Mood},
     }
 
 
-def _asset(name: str, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    return _fixed((files(__package__) / name).read_bytes(), kind)
-
-
-def _fixed(body: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
-    async def asset(_: Request) -> Response:
-        return Response(body, 200, {"Content-Type": kind, "Cache-Control": "no-cache"})
-
-    return asset
+def _asset(body: bytes, kind: str) -> Response:
+    return Response(body, 200, {"Content-Type": kind, "Cache-Control": "no-cache"})

@@ -11,7 +11,7 @@ from microdot import Request, Response
 
 from ncgd.api.history import RATE_SECONDS, SLOT_SECONDS, SLOTS, Track
 from ncgd.api.page.markup import Html, tag
-from ncgd.api.page.routes import page_handlers
+from ncgd.api.page.routes import assets, page_of
 from ncgd.api.page.words import count, milliseconds, rate, shortened, span
 from ncgd.daemon.loop import State
 from ncgd.decision.world import World
@@ -23,8 +23,7 @@ LARGEST_BYTES = 100_000
 
 
 def answer(scene: Moment, target: str = "/") -> Response:
-    handler = page_handlers(lambda: scene.state, scene.history)[target.partition("?")[0]]
-    return asyncio.run(_called(handler, target))
+    return asyncio.run(_called(page_of(lambda: scene.state, scene.history), target))
 
 
 async def _called(handler: Callable[[Request], object], target: str) -> Response:
@@ -61,11 +60,12 @@ def test_each_state_is_said_in_words(scene: str, said: list[str]) -> None:
 def test_the_page_is_small_whole_and_refers_to_nothing_outside(scene: str) -> None:
     moment_of = moment(SCENES[scene]())
     body = answer(moment_of).body
-    assets = [answer(moment_of, f"/assets/page.{kind}").body for kind in ("css", "js")]
-    assert len(body) + sum(map(len, assets)) <= LARGEST_BYTES
+    sheet, script = (assets()[f"/assets/page.{kind}"].body for kind in ("css", "js"))
+    assert len(body) + len(sheet) + len(script) <= LARGEST_BYTES
+    assert set(re.findall(r'"(/assets/[^"]*)"', body.decode())) <= assets().keys()
     assert "//" not in re.sub(r"<!doctype html>", "", body.decode())
-    assert b"http:" not in assets[0] + assets[1]
-    assert b"url(" not in assets[0]
+    assert b"http:" not in sheet + script
+    assert b"url(" not in sheet
     for forbidden in (" style=", " onclick=", "javascript:", "<style", "</script>\n<script>"):
         assert forbidden not in body.decode()
     assert re.findall(r"<script[^>]*>[^<]", body.decode()) == []

@@ -41,8 +41,9 @@ class Rig:
         assert site.intent is not None
         api = Api(Path("/nowhere"), lambda: state)
         handlers = {**api.shown, "/count": self.count, "/bug": self.bug, "/large": self.large}
+        fixed = {"/fixed": Response("always the same")}
         self.port = StatusPort(
-            LOOPBACK, number, handlers, self.told.append, answer_seconds=answer_seconds, retry_seconds=0.05
+            LOOPBACK, number, handlers, self.told.append, fixed=fixed, answer_seconds=answer_seconds, retry_seconds=0.05
         )
 
     async def count(self, _: Request) -> Response:
@@ -95,6 +96,7 @@ def test_it_shows_status_health_explanations_and_metrics() -> None:
         assert (await rig.get("/healthz"))[0] == 503  # no pass was made for a long time
         assert b"ncgd_build_info" in (await rig.get("/metrics"))[2]
         assert b"tunnel-1" in (await rig.get("/v1/explain?what=tunnel-1"))[2]
+        assert (await rig.get("/fixed"))[2] == b"always the same"
 
     with_port(work)
 
@@ -153,7 +155,7 @@ def test_what_is_refused_is_refused_with_its_reason(request_bytes: bytes, status
     with_port(work)
 
 
-def test_slow_clients_are_shown_the_door_and_keep_nobody_out() -> None:
+def test_slow_clients_are_shown_the_door_and_keep_nobody_out(caplog: pytest.LogCaptureFixture) -> None:
     async def work(rig: Rig) -> None:
         slow = [await asyncio.open_connection("127.0.0.1", rig.number) for _ in range(3 * CONNECTIONS)]
         for _, writer in slow:
@@ -167,6 +169,7 @@ def test_slow_clients_are_shown_the_door_and_keep_nobody_out() -> None:
             writer.close()
 
     with_port(work)
+    assert caplog.text == "", "whoever comes cannot fill the log"
 
 
 async def _ending(reader: asyncio.StreamReader) -> bytes:
