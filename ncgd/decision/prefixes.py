@@ -15,7 +15,7 @@ from ncgd.model.prefix import Prefix
 from ncgd.model.reason import REFUSAL_TEXT
 
 SCANNED = 10_000
-"""So many prefixes are looked through at most, some 20 ms; one that is named whole is found among any number."""
+"""So many prefixes are looked through at most, some 15 ms; one that is named whole is found among any number."""
 
 
 class Standing(StrEnum):
@@ -60,40 +60,25 @@ def find(query: str, first: int, count: int, world: World, desired: Desired) -> 
     A query that is an address or prefix finds what covers it and what lies inside; any other what has the text in its
     prefix, standing, peers or reason.
     """
-    odd = _odd(world)
-    known = len(world.rib.best) + len(odd - world.rib.best.keys())
-    pool = _ordered(odd, world)
+    reader = _Reader(world, desired)
+    pool = reader.pool()
     asked = _parsed(query)
     if asked is not None:
-        named = [prefix for prefix in px.covering(asked) if prefix in world.rib.best or prefix in odd]
-        inside = [prefix for prefix in pool if px.covers(asked, prefix) and prefix != asked]
-        pool = [*named, *inside]
+        named = [prefix for prefix in px.covering(asked) if prefix in world.rib.best or prefix in reader.odd]
+        pool = [*named, *(prefix for prefix in pool if px.covers(asked, prefix) and prefix != asked)]
     elif query:
-        rows = [row for row in (_row(prefix, world, desired) for prefix in pool) if _matches(query.lower(), row)]
-        chosen = tuple(rows[first : first + count])
-        return Found(rows=chosen, matching=len(rows), known=known, is_partial=known > SCANNED)
-    matching = known if asked is None else len(pool)
-    rows = [_row(prefix, world, desired) for prefix in pool[first : first + count]]
-    return Found(rows=tuple(rows), matching=matching, known=known, is_partial=known > SCANNED)
+        pool = [prefix for prefix in pool if reader.has(query.lower(), prefix)]
+    return Found(
+        rows=tuple(map(reader.row, pool[first : first + count])),
+        matching=len(pool) if query else reader.known,
+        known=reader.known,
+        is_partial=reader.known > SCANNED,
+    )
 
 
 def first_prefixes(world: World, most: int) -> list[str]:
     """Some of the prefixes that are in use, as texts; the same ones as long as they are there."""
     return px.texts(islice(world.rib.best, most))
-
-
-def _odd(world: World) -> set[Prefix]:
-    """Prefixes that are not simply routed."""
-    tables = world.rib.peers.values()
-    refused = chain.from_iterable(table.refused for table in tables)
-    return {*refused, *world.routes.failed, *world.routes.shadows, *world.protection.memory}
-
-
-def _ordered(odd: Iterable[Prefix], world: World) -> list[Prefix]:
-    """Odd ones first, each part by address; no more than are looked through."""
-    some = set(islice(odd, SCANNED))
-    rest = islice((prefix for prefix in world.rib.best if prefix not in some), SCANNED - len(some))
-    return [*sorted(some, key=px.sort_key), *sorted(rest, key=px.sort_key)]
 
 
 def _parsed(query: str) -> Prefix | None:
@@ -103,32 +88,82 @@ def _parsed(query: str) -> Prefix | None:
         return None
 
 
-def _matches(text: str, row: PrefixRow) -> bool:
-    return any(text in part.lower() for part in (row.prefix, row.standing, *row.carriers, row.why))
+class _Reader:
+    """What a search has to know of each prefix, found out once for all that stand alike."""
+
+    def __init__(self, world: World, desired: Desired) -> None:
+        self._world = world
+        self._desired = desired
+        tables = world.rib.peers.values()
+        refused = chain.from_iterable(table.refused for table in tables)
+        self.odd = {*refused, *world.routes.failed, *world.routes.shadows, *world.protection.memory}
+        """Prefixes that are not simply routed."""
+        self.known = len(world.rib.best) + len(self.odd - world.rib.best.keys())
+        self._usual: dict[Ranking, tuple[Standing, tuple[str, ...], str]] = {}
+        self._texts: dict[Ranking, str] = {}
+
+    def pool(self) -> list[Prefix]:
+        """Odd ones first, each part by address; no more than are looked through."""
+        some = set(islice(self.odd, SCANNED))
+        rest = islice((prefix for prefix in self._world.rib.best if prefix not in some), SCANNED - len(some))
+        return [*sorted(some, key=px.sort_key), *sorted(rest, key=px.sort_key)]
+
+    def row(self, prefix: Prefix) -> PrefixRow:
+        """All of one prefix."""
+        standing, carriers, why = self._stand(prefix)
+        return PrefixRow(prefix=px.text(prefix), standing=standing, carriers=carriers, why=why)
+
+    def has(self, text: str, prefix: Prefix) -> bool:
+        """Whether a text, in lower case, is somewhere in what is said of a prefix."""
+        if text in px.text(prefix):
+            return True
+        ranking = self._world.rib.best.get(prefix)
+        if ranking is None or not self._is_usual(prefix):
+            return text in _said(self._stand(prefix))
+        if ranking not in self._texts:
+            self._texts[ranking] = _said(self._stand(prefix))
+        return text in self._texts[ranking]
+
+    def _is_usual(self, prefix: Prefix) -> bool:
+        """It stands as all do that have its ranking."""
+        routes = self._world.routes
+        installed = routes.installed.get(prefix)
+        return prefix not in self.odd and installed is not None and installed == routes.desired.get(prefix)
+
+    def _stand(self, prefix: Prefix) -> tuple[Standing, tuple[str, ...], str]:
+        """Standing, carriers, and why."""
+        world = self._world
+        ranking = world.rib.best.get(prefix)
+        if ranking is None:
+            refusals = "; ".join(_refusals(prefix, world))
+            known_from_before = "known from before; guarded until somebody speaks of it again"
+            return Standing.REFUSED if refusals else Standing.REMEMBERED, (), refusals or known_from_before
+        if not self._is_usual(prefix):
+            return _routed(prefix, ranking, active_tier(ranking, self._desired.carriers), world)
+        if ranking not in self._usual:
+            carriers = active_tier(ranking, self._desired.carriers)
+            self._usual[ranking] = _routed(prefix, ranking, carriers, world)
+        return self._usual[ranking]
 
 
-def _row(prefix: Prefix, world: World, desired: Desired) -> PrefixRow:
-    ranking = world.rib.best.get(prefix)
-    if ranking is None:
-        standing = Standing.REFUSED if any(_refusals(prefix, world)) else Standing.REMEMBERED
-        why = "; ".join(_refusals(prefix, world)) or "known from before; guarded until somebody speaks of it again"
-        return PrefixRow(prefix=px.text(prefix), standing=standing, carriers=(), why=why)
-    carriers = active_tier(ranking, desired.carriers)
-    standing, why = _routed(prefix, ranking, carriers, world)
-    return PrefixRow(prefix=px.text(prefix), standing=standing, carriers=carriers, why=why)
+def _said(stand: tuple[Standing, tuple[str, ...], str]) -> str:
+    standing, carriers, why = stand
+    return "\n".join((standing, *carriers, why)).lower()
 
 
-def _routed(prefix: Prefix, ranking: Ranking, carriers: tuple[str, ...], world: World) -> tuple[Standing, str]:
+def _routed(
+    prefix: Prefix, ranking: Ranking, carriers: tuple[str, ...], world: World
+) -> tuple[Standing, tuple[str, ...], str]:
     routes = world.routes
     if shadow := routes.shadows.get(prefix):
-        return Standing.OVERRULED, shadow_text(shadow)
+        return Standing.OVERRULED, (), shadow_text(shadow)
     if text := routes.failed.get(prefix):
-        return Standing.MISSING, text
+        return Standing.MISSING, (), text
     if prefix not in routes.installed or routes.installed[prefix] != routes.desired.get(prefix):
-        return Standing.MISSING, "not installed yet"
+        return Standing.MISSING, (), "not installed yet"
     if not carriers:
-        return Standing.HELD, f"{_listed(peer for tier in ranking for peer in tier)} cannot carry it now"
-    return Standing.ROUTED, "; ".join((_preference(ranking, carriers), *_refusals(prefix, world)))
+        return Standing.HELD, (), f"{_listed(peer for tier in ranking for peer in tier)} cannot carry it now"
+    return Standing.ROUTED, carriers, "; ".join((_preference(ranking, carriers), *_refusals(prefix, world)))
 
 
 def _preference(ranking: Ranking, carriers: tuple[str, ...]) -> str:

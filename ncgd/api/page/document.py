@@ -2,6 +2,7 @@
 
 from ncgd.api.page import parts, tables
 from ncgd.api.page.markup import Html, Part, join, tag
+from ncgd.api.page.problems import problems
 from ncgd.api.page.timeline import timeline
 from ncgd.api.page.topology import topology
 from ncgd.api.page.view import HEALTH_MOODS, View
@@ -16,9 +17,9 @@ def document(view: View, *, is_refreshing: bool = False) -> str:
     main = tag(
         "main",
         parts.banner(view),
-        parts.problems(view),
-        topology(view),
+        problems(view),
         parts.numbers(view),
+        topology(view),
         tag(
             "div",
             tag("div", *_tables(view), cls="column"),

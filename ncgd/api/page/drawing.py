@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ncgd.api.page.markup import Html, tag
 from ncgd.api.page.words import Mood, mark, shortened
 
-LANES = 10
+LANES = 8
 """Drawn one by one; the rest is one line. What does not carry comes first then."""
 _BOX, _WIDE, _LANE = 236, 1080, 64
 _TALL, _STEP, _RAIL = 360, 90, 6

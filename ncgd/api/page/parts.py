@@ -1,12 +1,12 @@
-"""What stands above the tables: how it is in one word, what is wrong and what to do, numbers, and the small print."""
+"""What stands around the tables: how it is in one word, numbers, and the small print."""
 
 from collections.abc import Iterator
 
 from ncgd import __version__
 from ncgd.api.page.markup import Html, Part, tag
-from ncgd.api.page.view import HEALTH_MOODS, View, named
+from ncgd.api.page.view import HEALTH_MOODS, View
 from ncgd.api.page.words import Mood, count, mark, milliseconds, rate
-from ncgd.model.report import Health, Problem
+from ncgd.model.report import Health
 
 
 def banner(view: View) -> Html:
@@ -57,39 +57,6 @@ def _sentence(view: View) -> str:
     held = f"{routed} {'routed' if usable else f'held back{leak}'}"
     text = f"{tunnels} traffic; {held if report.routes_installed else 'nothing is learned'}."
     return text if report.problems else f"{text} No problems."
-
-
-def problems(view: View) -> Html | None:
-    """What is wrong, the root cause first, and what to do about each."""
-    found = view.report.problems
-    if not found:
-        return None
-    items = [_problem(problem) for problem in found]
-    title = tag("h2", "Problems ", tag("span", len(found), cls="badge"))
-    return tag("section", title, tag("ol", *items), cls="problems", id="problems")
-
-
-def _problem(problem: Problem) -> Html:
-    name, kind = named(problem.object)
-    hint = tag("p", tag("b", "What to do: "), problem.hint, cls="hint") if problem.hint else None
-    return tag(
-        "li",
-        mark(Mood.BAD if problem.is_error else Mood.WARN, 20),
-        tag(
-            "div",
-            tag(
-                "h3",
-                name,
-                " ",
-                tag("code", problem.reason),
-                tag("span", kind, cls="kind"),
-                tag("span", "error" if problem.is_error else "warning", cls="severity"),
-            ),
-            tag("p", problem.message),
-            hint,
-        ),
-        cls="bad" if problem.is_error else "warn",
-    )
 
 
 def numbers(view: View) -> Html:

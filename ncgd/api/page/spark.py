@@ -39,7 +39,7 @@ def round_trip(samples: Sequence[Sample], caption: str) -> Html:
 
 def _canvas(parts: Iterable[Html], caption: str) -> Html:
     box = f"0 0 {_WIDTH} {_HEIGHT}"
-    return tag("svg", *parts, cls="spark", viewBox=box, preserveAspectRatio="none", role="img", aria_label=caption)
+    return tag("svg", tag("title", caption), *parts, cls="spark", viewBox=box, preserveAspectRatio="none", role="img")
 
 
 def _start(samples: Sequence[object]) -> int:

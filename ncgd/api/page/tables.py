@@ -41,7 +41,8 @@ def _first(rows: Sequence[T], mood: Callable[[T], Mood], view: View) -> tuple[Se
 def tunnels(view: View) -> Html:
     """One row per tunnel."""
     minutes = int(SLOTS * SLOT_SECONDS / 60)
-    head = ("Tunnel", f"Traffic, {minutes} min", f"Round trip, {minutes} min", "Security association", "Age")
+    graphs = (f"Traffic, {minutes} min", f"Round trip, {minutes} min")
+    head = ("Tunnel", *graphs, "Security association", "Up, and carried")
     shown, rest = _first(view.report.tunnels, lambda each: tunnel_mood(each)[0], view)
     rows = [_tunnel(tunnel, view) for tunnel in shown]
     return _section("Tunnels", "tunnels", _table(head, rows, "no tunnel is configured"), rest)
@@ -54,9 +55,12 @@ def _tunnel(tunnel: TunnelReport, view: View) -> Html:
     probe = tunnel.probe
     samples: Sequence[Sample] = tuple(track.samples)
     rtt = probe.rtt_seconds if probe else None
+    up = span(tunnel.established_seconds) if tunnel.child else NOTHING
     loss = f"{probe.loss:.0%} lost" if probe and probe.loss else ""
     out, in_ = rate(track.rate_out), rate(track.rate_in)
-    caption = f"{name}: {out} to the cloud, {in_} from it"
+    most = max((max(each.rate_out, each.rate_in) for each in samples), default=0.0)
+    longest = max((each.rtt_seconds for each in samples if each.rtt_seconds is not None), default=None)
+    caption = f"{name}: {out} to the cloud, {in_} from it; at most {rate(most)}"
     return tag(
         "tr",
         _cell(
@@ -65,7 +69,7 @@ def _tunnel(tunnel: TunnelReport, view: View) -> Html:
         _cell("Traffic", spark.traffic(samples, caption), _small(*_both(out, in_))),
         _cell(
             "Round trip",
-            spark.round_trip(samples, f"{name}, round trip: {milliseconds(rtt)}"),
+            spark.round_trip(samples, f"{name}: {milliseconds(rtt)}; at most {milliseconds(longest)}"),
             _small(milliseconds(rtt), tag("span", loss, cls="warn") if loss else None),
         ),
         _cell(
@@ -73,7 +77,7 @@ def _tunnel(tunnel: TunnelReport, view: View) -> Html:
             tag("span", _cipher(tunnel.child) or "none", cls="mono"),
             _small(f"{tunnel.interface or 'no interface'} → {tunnel.remote}"),
         ),
-        _cell("Age", span(tunnel.established_seconds) if tunnel.child else NOTHING, _small(*_carried(view, name))),
+        _cell("Up, and carried", up, _small(*_carried(view, name))),
         cls=mood,
     )
 
@@ -96,7 +100,7 @@ def _both(out: str, in_: str) -> tuple[Part, ...]:
 
 def sessions(view: View) -> Html:
     """One row per BGP session."""
-    head = ("Session", "Peer", "Tunnel", "Received", "Refused", "Advertised", "Age")
+    head = ("Session", "Peer", "Tunnel", "Received", "Refused", "Advertised", "Up")
     shown, rest = _first(view.report.peers, session_mood, view)
     rows = [_session(peer) for peer in shown]
     return _section("BGP sessions", "sessions", _table(head, rows, "no peer is configured"), rest)
@@ -115,7 +119,7 @@ def _session(peer: PeerReport) -> Html:
         _cell("Received", f"{peer.received:,}", _small(f"{peer.accepted:,} accepted")),
         _cell("Refused", f"{sum(peer.refused.values()):,}", _small(*refused)),
         _cell("Advertised", len(peer.advertised), _small(f"MED {', '.join(map(str, meds))}" if meds else "")),
-        _cell("Age", span(peer.uptime_seconds) if is_up else NOTHING),
+        _cell("Up", span(peer.uptime_seconds) if is_up else NOTHING),
         cls=mood,
     )
 
@@ -133,7 +137,7 @@ def prefixes(view: View) -> Html:
         _search(query),
         _story(query, view),
         tag("p", _amount(found, query), cls="soft found"),
-        _table(("Prefix", "Stands", "Through", "Why"), rows, nothing),
+        _table(("Prefix", "State", "Through", "Why"), rows, nothing),
         _pages(found, view.page, query),
     )
 
@@ -180,7 +184,7 @@ def _prefix(row: PrefixRow, tunnels_of: dict[str, str]) -> Html:
     return tag(
         "tr",
         _cell("Prefix", tag("a", row.prefix, href=asking(row.prefix), cls="mono")),
-        _cell("Stands", state(_STANDING_MOODS[row.standing], str(row.standing))),
+        _cell("State", state(_STANDING_MOODS[row.standing], str(row.standing))),
         _cell("Through", tag("span", *through, cls="list") if through else NOTHING),
         _cell("Why", tag("span", row.why, cls="soft")),
     )

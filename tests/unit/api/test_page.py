@@ -48,7 +48,15 @@ def text(markup: str) -> str:
         ("down", ["No tunnel carries traffic; 14 prefixes are held back and nothing leaks.", "0 / 2", "TunnelDown"]),
         ("standby", ["Standby", "node-2 (10.0.0.2) holds Lease", "Direct", "13 prefixes told by the gateway"]),
         ("empty", ["Nothing is configured yet", "NothingConfigured", "no tunnel is configured", "nothing is learned"]),
-        ("large", ["62 of 64 tunnels carry", "and 54 more, all of which carry traffic", "page 1 of 200"]),
+        (
+            "large",
+            [
+                "62 of 64 tunnels carry",
+                "and 56 more, all of which carry traffic",
+                "SaDown 2 OverlayVPNTunnels, error",
+                "page 1 of 200",
+            ],
+        ),
     ],
 )
 def test_each_state_is_said_in_words(scene: str, said: list[str]) -> None:
