@@ -1,29 +1,32 @@
 """NCG's own flags, which are actions: ``ncgctl --verify --kubeconfig FILE`` is ``ncgctl verify --kubeconfig FILE``."""
 
-import click
+from importlib import import_module
 
-ACTIONS = {
-    "--verify": "verify",
-    "--install": "install",
-    "--uninstall": "uninstall",
-    "-e": "enable",
-    "--enable-ncg-on-existing-cluster": "enable",
-}
-"""Flag to command."""
-SECTIONS = {
-    "The gateway of a cluster": ("verify", "install", "uninstall", "enable"),
-    "Where ncgd runs: a gateway's node, or any host": ("status", "get", "explain"),
-}
-"""The commands, as a person meets them."""
+import click
+from click.shell_completion import CompletionItem
+
+from ncgd.cli.commands import ACTIONS, HIDDEN, SECTIONS, known
 
 
 class Actions(click.Group):
     """A group of commands, some of which may also be given as a flag, anywhere on the line."""
 
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Names of those that a person uses."""
+        return [name for name, _ in known()]
+
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, with its module loaded now."""
+        each = {**dict(known()), **HIDDEN}.get(cmd_name)
+        if each is None:
+            return None
+        command = getattr(import_module(f"ncgd.cli.{each.module}"), each.function or cmd_name.replace("-", "_"))
+        return command if isinstance(command, click.Command) else None
+
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Put the command that a flag stands for in front. Raises UsageError for two of them."""
         given = [each for each in args if each in ACTIONS]
-        if given and not any(each in self.commands for each in args):
+        if given and not any(each in self.list_commands(context) for each in args):
             if len(set(map(ACTIONS.__getitem__, given))) > 1:
                 raise click.UsageError(f"{' and '.join(given)}: one thing at a time", context)
             args = [ACTIONS[given[0]], *(each for each in args if each not in ACTIONS)]
@@ -31,16 +34,18 @@ class Actions(click.Group):
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands, the flags that are commands too, then the options."""
-        for title, names in SECTIONS.items():
+        for title, commands in SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, self.commands[name].get_short_help_str(100)) for name in names])
+                formatter.write_dl([(name, each.does) for name, each in commands.items()])
         with formatter.section("NCG's own flags, with the same options"):
-            flags: dict[str, list[str]] = {}
-            for flag, command in ACTIONS.items():
-                flags.setdefault(command, []).append(flag)
-            formatter.write_dl([(command, ", ".join(given)) for command, given in flags.items()])
+            formatter.write_dl([(name, ", ".join(each.flags)) for name, each in known() if each.flags])
         click.Command.format_options(self, context, formatter)
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """As it is written."""
         formatter.write(f"\n{self.epilog or ''}\n")
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands with what they do, without loading them, and the options."""
+        items = [CompletionItem(name, help=each.does) for name, each in known() if name.startswith(incomplete)]
+        return [*items, *click.Command.shell_complete(self, context, incomplete)]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ncgd.sources.kubernetes.client import Cluster
 
 
-@click.command(short_help="Allow the gateway on an existing cluster (NCG's annotation).")
+@click.command()
 @kubeconfig_option
 def enable(*, kubeconfig: Path | None) -> None:
     """Set baremetal.cluster.gke.io/enable-gng on the Cluster objects, as NCG needs it on an existing cluster.

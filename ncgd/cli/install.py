@@ -21,7 +21,7 @@ ncgd {version} is installed. Next:
 ncgd may read the Secrets that tunnels named when it was installed, and ike-key; for others, ncgctl install again."""
 
 
-@click.command(short_help="Install ncgd in a cluster, or upgrade it.")
+@click.command()
 @kubeconfig_option
 @click.option("--image", metavar="IMAGE", help="Image of the pods [default: the one that runs; else ncgd's own].")
 @click.option(

@@ -1,76 +1,99 @@
 """The status screen: gateway, tunnels, sessions, routes, what is wrong and what to do about it."""
 
 import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ncgd.cli.table import amount, duration, lay_out
+from ncgd.cli.colours import CYAN, GREEN, RED, YELLOW, paint
+from ncgd.cli.table import amount, duration, lay_out, printable
 
 WIDTH = 110
 _COLOURS = {
-    "Healthy": "32",
-    "established": "32",
-    "Degraded": "33",
-    "connecting": "33",
-    "Standby": "36",
-    "Down": "31",
-    "down": "31",
+    "Healthy": GREEN,
+    "established": GREEN,
+    "Degraded": YELLOW,
+    "connecting": YELLOW,
+    "Standby": CYAN,
+    "Down": RED,
+    "down": RED,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a screen is to look."""
+
+    colour: bool = False
+    width: int = WIDTH
+    """Columns; text is wrapped, tables are not."""
+    rates: Mapping[str, tuple[float, float]] | None = None
+    """What passes now through each tunnel, in and out, in bytes per second; None where that is not known."""
+
+    def wrapped(self, text: str, indent: int = 10) -> list[str]:
+        """Lines no longer than the screen is wide, the later ones indented."""
+        indented = " " * indent
+        return textwrap.wrap(
+            printable(text), self.width, subsequent_indent=indented, break_long_words=False, break_on_hyphens=False
+        )
 
 
 def render(status: dict[str, Any], *, colour: bool = False) -> str:
     """The whole screen as text; ``colour`` for terminals."""
-    dataplane = status["dataplane"]
-    lines = [
-        f"Gateway   {paint(status['status'], colour)}   {status['gateway']} on node {status['node']}, {status['mode']}",
-        *_role(status["role"]),
-        *_crossing(status["crossing"]),
-        *_wrapped(f"Dataplane {dataplane['mode']}: {dataplane['reason']}", " " * 10),
+    return "\n".join(lines(status, Look(colour=colour)))
+
+
+def lines(status: dict[str, Any], look: Look) -> list[str]:
+    """The whole screen."""
+    dataplane, word = status["dataplane"], status["status"]
+    painted = paint(word, _COLOURS.get(word, ""), colour=look.colour)
+    return [
+        f"Gateway   {painted}   {status['gateway']} on node {status['node']}, {status['mode']}",
+        *_role(status["role"], look),
+        *_crossing(status["crossing"], look),
+        *look.wrapped(f"Dataplane {dataplane['mode']}: {dataplane['reason']}"),
         "",
-        *_tunnels(status["tunnels"], colour),
+        *_tunnels(status["tunnels"], look),
         "",
-        *_sessions(status["peers"], colour),
+        *_sessions(status["peers"], look),
         "",
         _routes(status["routes"]),
-        *_wrapped(f"Leaks     {_leaks(status['leakProtection'])}", " " * 10),
-        *_wrapped(f"Sources   {_sources(status['masquerade'])}", " " * 10),
-        *(f"Waiting   {table}: {reason}" for table, reason in status["held"].items()),
+        *look.wrapped(f"Leaks     {_leaks(status['leakProtection'])}"),
+        *look.wrapped(f"Sources   {_sources(status['masquerade'])}"),
+        *(line for table, reason in status["held"].items() for line in look.wrapped(f"Waiting   {table}: {reason}")),
         "",
-        *_problems(status["problems"], colour),
+        *_problems(status["problems"], look),
     ]
-    return "\n".join(lines)
 
 
-def _role(role: dict[str, Any]) -> list[str]:
+def _role(role: dict[str, Any], look: Look) -> list[str]:
     if role["part"] == "Standalone":
         return []
     held_over = "" if role["mayInitiate"] else ", held over"
-    return _wrapped(f"Role      {role['part']}{held_over}: {role['message']}", " " * 10)
+    return look.wrapped(f"Role      {role['part']}{held_over}: {role['message']}")
 
 
-def _crossing(crossing: dict[str, Any] | None) -> list[str]:
+def _crossing(crossing: dict[str, Any] | None, look: Look) -> list[str]:
     """How this node sends to the gateway; nothing on the gateway itself."""
     if crossing is None:
         return []
     refused = f", {sum(crossing['refused'].values())} of them refused" if crossing["refused"] else ""
     count = crossing["prefixes"]
     told = f"{count} prefix{'' if count == 1 else 'es'} from it{refused}"
-    return _wrapped(f"Crossing  {crossing['transport']}: {crossing['message']}; {told}", " " * 10)
+    return look.wrapped(f"Crossing  {crossing['transport']}: {crossing['message']}; {told}")
 
 
-def paint(word: str, colour: bool) -> str:
-    """The word in its colour, or as it is."""
-    return f"\033[{_COLOURS[word]}m{word}\033[0m" if colour and word in _COLOURS else word
-
-
-def _tunnels(tunnels: list[dict[str, Any]], colour: bool) -> list[str]:
+def _tunnels(tunnels: list[dict[str, Any]], look: Look) -> list[str]:
     if not tunnels:
         return ["Tunnels   none"]
-    header = ("TUNNEL", "STATUS", "USABLE", "REMOTE", "INTERFACE", "MTU", "IN", "OUT", "UP", "ESP")
+    per_second = ("IN/S", "OUT/S") if look.rates is not None else ()
+    header = ("TUNNEL", "STATUS", "USABLE", *per_second, "REMOTE", "INTERFACE", "MTU", "IN", "OUT", "UP", "ESP")
     rows = [
         (
             tunnel["name"],
             tunnel["status"],
             "yes" if tunnel["usable"] else f"no: {tunnel['reason']}",
+            *_rates(tunnel["name"], look),
             tunnel["remote"],
             tunnel["interface"],
             tunnel["mtu"] or "",
@@ -81,10 +104,16 @@ def _tunnels(tunnels: list[dict[str, Any]], colour: bool) -> list[str]:
         )
         for tunnel in tunnels
     ]
-    return [_painted(line, colour) for line in lay_out(header, rows)]
+    return [_painted(line, look) for line in lay_out(header, rows)]
 
 
-def _sessions(peers: list[dict[str, Any]], colour: bool) -> list[str]:
+def _rates(tunnel: str, look: Look) -> tuple[str, ...]:
+    if look.rates is None:
+        return ()
+    return tuple(amount(rate) for rate in look.rates[tunnel]) if tunnel in look.rates else ("", "")
+
+
+def _sessions(peers: list[dict[str, Any]], look: Look) -> list[str]:
     if not peers:
         return ["Sessions  none"]
     header = ("SESSION", "STATUS", "PEER", "ASN", "TUNNEL", "UP", "RECEIVED", "ACCEPTED", "REFUSED", "ADVERTISED")
@@ -103,7 +132,7 @@ def _sessions(peers: list[dict[str, Any]], colour: bool) -> list[str]:
         )
         for peer in peers
     ]
-    return [_painted(line, colour) for line in lay_out(header, rows)]
+    return [_painted(line, look) for line in lay_out(header, rows)]
 
 
 def _routes(routes: dict[str, int]) -> str:
@@ -134,26 +163,23 @@ def _sources(masquerade: dict[str, Any]) -> str:
     return f"{text}, from {rules or 'no rule that was found'}"
 
 
-def _problems(problems: list[dict[str, Any]], colour: bool) -> list[str]:
+def _problems(problems: list[dict[str, Any]], look: Look) -> list[str]:
     if not problems:
         return ["Problems  none"]
     lines = ["Problems"]
     for problem in problems:
-        mark = "warning" if problem["severity"] == "warning" else "ERROR"
-        code = "33" if mark == "warning" else "31"
-        mark = f"\033[{code}m{mark}\033[0m" if colour else mark
-        lines += _wrapped(f"  {mark} {problem['reason']} {problem['object']}: {problem['message']}", " " * 8)
+        mark, code = ("warning", YELLOW) if problem["severity"] == "warning" else ("ERROR", RED)
+        text = f"  {mark} {problem['reason']} {problem['object']}: {problem['message']}"
+        first, *rest = look.wrapped(text, 8)
+        lines += [first.replace(mark, paint(mark, code, colour=look.colour), 1), *rest]
         if problem["hint"]:
-            lines += _wrapped(f"        → {problem['hint']}", " " * 10)
+            lines += look.wrapped(f"        → {problem['hint']}")
     return lines
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-def _painted(line: str, colour: bool) -> str:
+def _painted(line: str, look: Look) -> str:
     for word in ("established", "connecting", " down "):
-        if colour and word in line:
-            return line.replace(word, paint(word, colour) if word.strip() == word else f" {paint('down', colour)} ", 1)
+        if word in line:
+            bare = word.strip()
+            return line.replace(word, word.replace(bare, paint(bare, _COLOURS[bare], colour=look.colour)), 1)
     return line

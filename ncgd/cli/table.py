@@ -5,12 +5,17 @@ from collections.abc import Sequence
 
 def lay_out(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> list[str]:
     """Lines of a table; the header comes first."""
-    cells = [[str(cell) if cell not in (None, "") else "-" for cell in row] for row in rows]
+    cells = [[printable(str(cell)) if cell not in (None, "") else "-" for cell in row] for row in rows]
     widths = [max(len(line[column]) for line in [list(header), *cells]) for column in range(len(header))]
     return [
         indent + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in [list(header), *cells]
     ]
+
+
+def printable(text: str) -> str:
+    """The text without control characters: some of what we show was written by a peer."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def amount(count: float, unit: str = "B") -> str:

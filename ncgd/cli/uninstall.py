@@ -12,7 +12,7 @@ from ncgd.cli.kubeconfig import connected, kubeconfig_option
 _QUESTION = "The tunnels end, and whatever is still sent to the VPC leaves by other routes, in clear. Go on?"
 
 
-@click.command(short_help="Remove ncgd from a cluster and its nodes.")
+@click.command()
 @kubeconfig_option
 @click.option("--keep-resources", is_flag=True, help="Keep definitions, tunnels, peers, gateway and node labels.")
 @click.option("--image", metavar="IMAGE", help="Image that cleans the nodes [default: the DaemonSet's].")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from ncgd.cli.colours import GREEN, RED, YELLOW, are_wanted, paint
 from ncgd.cli.ending import EXIT_NO, told
 from ncgd.cli.facts import folder, machine
 from ncgd.cli.kubeconfig import connected, is_there, kubeconfig_option
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 RESOURCES = Path("/etc/ncgd/resources")
 WIDTH = 120
-_COLOURS = {Verdict.OK: "32", Verdict.WARN: "33", Verdict.FAIL: "31"}
+_COLOURS = {Verdict.OK: GREEN, Verdict.WARN: YELLOW, Verdict.FAIL: RED}
 _WORDS = {Verdict.OK: "ok", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL"}
 _WIDEST_PLACE = 28
 
 
-@click.command(short_help="Check what a gateway needs, and say what to do.")
+@click.command()
 @kubeconfig_option
 @click.option(
     "--resources",
@@ -46,9 +47,13 @@ def verify(*, kubeconfig: Path | None, resources: Path | None, no_nodes: bool, i
     """Check what a gateway needs, before or after it is installed, and say what to do.
 
     \b
-    cluster    version, rights, definitions, gateway nodes, masquerade, clashing ranges
-    nodes      kernel, ESP, nft, forwarding, rp_filter, IKE's ports, answers of the peers
-    resources  what ncgd would refuse or warn of, shape of the keys, link-local addresses
+    cluster    version, rights, definitions, gateway nodes, masquerade, ranges
+    nodes      kernel, ESP, nft, forwarding, rp_filter, IKE's ports, peers
+    resources  what ncgd would refuse, shape of keys, link-local addresses
+
+    \b
+    ncgctl verify --kubeconfig admin.conf      # a cluster, before or after
+    ncgctl verify --resources ./manifests      # this machine and a folder
 
     Nothing is changed; on each node of a cluster a pod of ncgd's image looks for some seconds. Without a cluster this
     machine is checked. Exits 1 when a check fails; warnings alone exit 0.
@@ -62,7 +67,7 @@ def verify(*, kubeconfig: Path | None, resources: Path | None, no_nodes: bool, i
     if output == "json":
         click.echo(json.dumps({"verdict": verdict, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        click.echo(render(checks, colour=sys.stdout.isatty()))
+        click.echo(render(checks, colour=are_wanted(sys.stdout)))
     if verdict is Verdict.FAIL:
         raise SystemExit(EXIT_NO)
 
@@ -115,7 +120,7 @@ def render(checks: Sequence[Check], *, colour: bool = False) -> str:
         )
         first, *rest = _wrapped(f"{_WORDS[check.verdict]:<6}{text}", indent)
         word = _WORDS[check.verdict]
-        lines += [first.replace(word, f"\033[{_COLOURS[check.verdict]}m{word}\033[0m", 1) if colour else first, *rest]
+        lines += [first.replace(word, paint(word, _COLOURS[check.verdict], colour=colour), 1), *rest]
         if check.todo:
             lines += _wrapped(f"{indent}→ {check.todo}", f"{indent}  ")
     return "\n".join([*lines, "", _sum(checks)])

@@ -24,7 +24,7 @@ def full(count: int = MOST_KEPT) -> Timeline:
 
 
 def numbers(socket: Path, **query: str) -> list[int]:
-    return [each["number"] for each in client.get(socket, "/v1/events", **query)["events"]]
+    return [each["number"] for each in client.get(socket, "/v1/events", query)["events"]]
 
 
 def test_an_entry_has_all_its_parts(tmp_path: Path) -> None:
@@ -60,4 +60,4 @@ def test_there_are_events_before_the_first_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize("query", [{"limit": "-1"}, {"limit": "x"}, {"after": ""}, {"after": "9" * 30}])
 def test_a_wrong_question_gets_a_clear_answer(tmp_path: Path, query: dict[str, str]) -> None:
     with served(healthy_site(), tmp_path) as socket, pytest.raises(Rejected, match="are numbers"):
-        client.get(socket, "/v1/events", **query)
+        client.get(socket, "/v1/events", query)

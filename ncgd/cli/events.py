@@ -1,0 +1,106 @@
+"""``ncgctl events``: the timeline, oldest first, so that the newest is where the eye is."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ncgd.cli import client, colours
+from ncgd.cli.asking import ask
+from ncgd.cli.colours import GREEN, YELLOW, paint
+from ncgd.cli.completion import names
+from ncgd.cli.screen import Look
+from ncgd.cli.table import printable
+from ncgd.errors import NcgdError
+
+POLL_SECONDS = 0.5
+INTERRUPTED = 130
+"""As shells say it of a program that Ctrl-C has ended."""
+_SHORT = {"OverlayVPNTunnel": "tunnel", "OverlayBGPPeer": "peer", "NetworkConnectivityGateway": "gateway"}
+_GOOD = {"TunnelUp", "SessionUp", "GatewayHealthy", "Solved"}
+
+
+@click.command()
+@click.argument("named", metavar="[OBJECT]", default="", shell_complete=names)
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
+@click.option("-f", "--follow", is_flag=True, help="Stay, and print what happens.")
+@click.option("-o", "--output", type=click.Choice(["screen", "json"]), default="screen", show_default=True)
+@click.pass_obj
+def events(path: Path, named: str, limit: int, output: str, *, follow: bool) -> None:
+    """Show what happened on this node, the newest last: outages, failovers, edits, restarts, with reasons.
+
+    With OBJECT only what has that in its name. The last 1000 entries are kept until the machine is booted; what
+    goes on, like packets that the guard drops, is one entry with a count.
+
+    \b
+    ncgctl events tunnel-1           # the life of one tunnel
+    ncgctl events -f                 # watch what a change does
+    ncgctl events -o json | jq -r 'select(.severity == "warning") | .message'
+
+    Times are UTC, by this machine's clock; the order holds even where that clock is set. JSON is one entry a line.
+    """
+    query = {"limit": str(limit), "object": named}
+    entries = ask(path, "/v1/events", **query)["events"][::-1]
+    _print(entries, output)
+    if not entries and not follow:
+        click.echo("nothing has happened yet" if not named else f"nothing has happened to {named!r}", err=True)
+    if follow:
+        try:
+            for more in _following(path, query, entries[-1]["number"] if entries else 0):
+                _print(more, output)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
+
+
+def _following(path: Path, query: dict[str, str], last: int) -> Iterator[list[dict[str, Any]]]:
+    """What is new, as it comes, for ever; an ncgd that is away is waited for."""
+    is_away = False
+    while True:
+        time.sleep(POLL_SECONDS)
+        try:
+            entries = client.get(path, "/v1/events", query)["events"][::-1]
+        except NcgdError as error:
+            if not is_away:
+                click.echo(f"ncgctl: {error}; waiting", err=True)
+            is_away = True
+            continue
+        is_away = False
+        if entries and entries[-1]["number"] < last:  # another timeline: the run directory was emptied
+            last = 0
+        if fresh := [each for each in entries if each["number"] > last]:
+            last = fresh[-1]["number"]
+            yield fresh
+
+
+def _print(entries: list[dict[str, Any]], output: str) -> None:
+    if output == "json":
+        for entry in entries:
+            click.echo(json.dumps(entry))
+        return
+    is_terminal = sys.stdout.isatty()
+    look = Look(
+        colour=colours.are_wanted(sys.stdout), width=shutil.get_terminal_size().columns if is_terminal else 10_000
+    )
+    for entry in entries:
+        click.echo("\n".join(lines(entry, look)))
+
+
+def lines(entry: dict[str, Any], look: Look) -> list[str]:
+    """One entry: when, of what, which, and the message wrapped beside it."""
+    reason, day_and_time = printable(entry["reason"]), entry["time"].replace("T", " ").removesuffix("Z")
+    times = f" ({entry['count']} times, until {entry['lastTime'][11:19]})" if entry["count"] > 1 else ""
+    head = f"{day_and_time}  {name(entry['object']):<20}  {reason:<17}  "
+    first, *rest = look.wrapped(f"{head}{entry['message']}{times}", min(len(head), 46))
+    colour = YELLOW if entry["severity"] == "warning" else GREEN if reason in _GOOD else ""
+    return [first.replace(reason, paint(reason, colour, colour=look.colour), 1), *rest]
+
+
+def name(of: str) -> str:
+    """``OverlayVPNTunnel/kube-system/tunnel-1`` → ``tunnel/tunnel-1``."""
+    kind, _, rest = of.partition("/")
+    return f"{_SHORT[kind]}/{rest.rpartition('/')[2]}" if kind in _SHORT else of

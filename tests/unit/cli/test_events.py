@@ -1,0 +1,98 @@
+"""``ncgctl events``: for people, for programs, and while things happen."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ncgd.decision.timeline import Timeline
+from ncgd.model.happening import Happening
+from tests.integration.netns import until
+from tests.scenarios.site import healthy_site
+from tests.unit.api.test_api import ncgctl, served
+
+TUNNEL, ODD = "OverlayVPNTunnel/kube-system/tunnel-1", "OverlayBGPPeer/kube-system/peer-1"
+NCGCTL = (sys.executable, "-c", "from ncgd.cli.main import main; main()")
+
+
+def happened(timeline: Timeline, of: str, reason: str, message: str, *, is_warning: bool = False) -> None:
+    happening = Happening(object=of, reason=reason, message=message, is_warning=is_warning, is_ongoing=reason == "On")
+    timeline.add(happening, "2026-11-21T09:00:00.123Z", 0.0)
+
+
+def eventful() -> Timeline:
+    timeline = Timeline()
+    happened(timeline, TUNNEL, "TunnelDown", "SaDown: the peer is gone " + "and gone " * 30, is_warning=True)
+    happened(timeline, ODD, "SessionDown", "said \033]0;owned\007 and left", is_warning=True)
+    happened(timeline, "routes", "On", "again")
+    happened(timeline, "routes", "On", "and again")
+    return timeline
+
+
+def test_the_newest_comes_last_and_objects_are_named_briefly(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path, timeline=eventful()) as socket:
+        first, second, third = ncgctl(socket, "events").stdout.splitlines()
+    assert re.match(r"2026-11-21 09:00:00\.123  tunnel/tunnel-1 +TunnelDown +SaDown: the peer is gone and", first)
+    assert re.match(r"\S+ \S+  peer/peer-1 +SessionDown ", second)
+    assert third.endswith("On                 and again (2 times, until 09:00:00)")
+
+
+def test_what_a_peer_wrote_does_nothing_to_the_terminal(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path, timeline=eventful()) as socket:
+        text = ncgctl(socket, "events").stdout
+    assert "\033" not in text
+    assert "\007" not in text
+    assert "owned" in text
+
+
+def test_one_object_and_so_many(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path, timeline=eventful()) as socket:
+        assert len(ncgctl(socket, "events", "tunnel-1").stdout.splitlines()) == 1
+        assert len(ncgctl(socket, "events", "-n", "2").stdout.splitlines()) == 2
+        none = ncgctl(socket, "events", "nobody")
+        assert (none.exit_code, none.stdout, none.stderr) == (0, "", "nothing has happened to 'nobody'\n")
+
+
+def test_programs_get_an_object_a_line(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path, timeline=eventful()) as socket:
+        rows = [json.loads(line) for line in ncgctl(socket, "events", "-o", "json").stdout.splitlines()]
+    assert [row["number"] for row in rows] == [1, 2, 3]
+    assert [row["count"] for row in rows] == [1, 1, 2]
+
+
+def test_it_follows_also_through_an_ncgd_that_is_away(tmp_path: Path) -> None:
+    out, err = tmp_path / "out", tmp_path / "err"
+    timeline = eventful()
+    with out.open("w") as stdout, err.open("w") as stderr:
+        with served(healthy_site(), tmp_path, timeline=timeline) as socket:
+            argv = [*NCGCTL, "--socket", str(socket), "events", "--follow"]
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+            process = subprocess.Popen(argv, stdout=stdout, stderr=stderr, env=environment)
+            until(lambda: "and again" in out.read_text(), 20, "the past")
+            happened(timeline, TUNNEL, "TunnelUp", "it is back")
+            until(lambda: "it is back" in out.read_text(), 20, "what is new")
+        try:
+            until(lambda: "; waiting" in err.read_text(), 20, "it says that ncgd is away")
+            happened(timeline, TUNNEL, "TunnelDown", "and gone")
+            with served(healthy_site(), tmp_path, timeline=timeline):
+                until(lambda: "and gone" in out.read_text().splitlines()[-1], 20, "it goes on")
+            another = Timeline()
+            happened(another, TUNNEL, "Anew", "the numbers begin again")
+            with served(healthy_site(), tmp_path, timeline=another):
+                until(lambda: "begin again" in out.read_text(), 20, "another timeline is noticed")
+        finally:
+            process.send_signal(signal.SIGINT)
+            code = process.wait(10)
+    assert code == 130
+    assert "Traceback" not in err.read_text()
+    assert out.read_text().count("it is back") == 1
+
+
+@pytest.mark.parametrize("arguments", [("-n", "0"), ("-n", "x"), ("a", "b")])
+def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    assert ncgctl(tmp_path / "none", "events", *arguments).exit_code == 2
