@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ncgd.cli import client
-from ncgd.cli.ending import EXIT_NO, stop, told
-from ncgd.errors import Rejected
+from ncgd.cli.ending import told
 
 QUIET_SECONDS = 1.0
 """Whoever waits for longer is told for what."""
@@ -18,10 +17,7 @@ QUIET_SECONDS = 1.0
 def ask(path: Path, resource: str, **query: str) -> Any:
     """The JSON at ``resource``; ends the program when nobody answers, or the answer is no."""
     with told(), patience(f"{path} has not answered yet, waiting"):
-        try:
-            return client.get(path, resource, query)
-        except Rejected as error:
-            stop(str(error), EXIT_NO)
+        return client.get(path, resource, query)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def support_bundle(path: Path, output: str | None, resources: Path | None) -> No
     kubectl exec -n kube-system POD -c ncgd -- \\
       ncgctl support-bundle -o - > node.tar.gz
 
-    It also works when ncgd does not run. It takes some seconds, and changes nothing.
+    and kubectl logs beside it. It also works when ncgd does not run; it takes some seconds, and changes nothing.
     """
     if output == "-" and sys.stdout.isatty():
         stop("a terminal is no place for an archive: -o FILE", EXIT_USAGE)
@@ -71,7 +71,7 @@ def support_bundle(path: Path, output: str | None, resources: Path | None) -> No
         stop(f"cannot write {target}: {error.strerror}; -o names another place", EXIT_NO)
     if output != "-":
         click.echo(
-            f"{target}: {target.stat().st_size / 1024:.0f} KiB, {redactor.count} secrets taken out; look at it first"
+            f"{target}: {target.stat().st_size / 1024:.0f} KiB, {redactor.count} keys taken out; look at it first"
         )
 
 
@@ -93,7 +93,7 @@ def _fill(stream: BinaryIO, folder: str, path: Path, redactor: Redactor) -> None
             )
             if not flaw:
                 _add(archive, f"{folder}/{part.name}", content)
-        index.append(f"\n{redactor.count} secrets were taken out")
+        index.append(f"\nkeys taken out: {redactor.count}")
         _add(archive, f"{folder}/INDEX.txt", "\n".join([*index, ""]).encode())
     if is_shown:
         sys.stderr.write("\r\033[K")

@@ -1,9 +1,13 @@
 """Requests that are repeated while a server is away or busy, and waiting for a state of affairs, with progress."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import click
+
+from ncgd.cli.asking import QUIET_SECONDS
 from ncgd.errors import DriverError, Rejected, TimedOut
 from ncgd.sources.kubernetes.client import ApiRejected
 
@@ -20,16 +24,25 @@ TOO_MANY, CONFLICT, NOT_FOUND = 429, 409, 404
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """What the server answers in the end. Raises DriverError: its refusal, or why it did not answer in time."""
-    clock = asyncio.get_running_loop().time
-    end = clock() + AWAY_SECONDS
-    while True:
-        try:
-            return await ask()
-        except DriverError as error:
-            if not _passes(error) or clock() > end:
-                raise
-            asked = error.retry_after if isinstance(error, ApiRejected) else 0.0
-            await asyncio.sleep(min(max(asked, PAUSE_SECONDS), LONGEST_PAUSE_SECONDS))
+    loop = asyncio.get_running_loop()
+    end = loop.time() + AWAY_SECONDS
+    word = loop.call_later(QUIET_SECONDS, _say_that_we_wait)
+    try:
+        while True:
+            try:
+                return await ask()
+            except DriverError as error:
+                if not _passes(error) or loop.time() > end:
+                    raise
+                asked = error.retry_after if isinstance(error, ApiRejected) else 0.0
+                await asyncio.sleep(min(max(asked, PAUSE_SECONDS), LONGEST_PAUSE_SECONDS))
+    finally:
+        word.cancel()
+
+
+def _say_that_we_wait() -> None:
+    if sys.stderr.isatty():
+        click.echo("the API server has not answered yet; waiting", err=True)
 
 
 def _passes(error: DriverError) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from ncgd.cli.asking import patience
 from ncgd.cli.colours import GREEN, RED, YELLOW, are_wanted, paint
 from ncgd.cli.ending import EXIT_NO, told
 from ncgd.cli.facts import folder, machine
@@ -60,7 +61,8 @@ def verify(*, kubeconfig: Path | None, resources: Path | None, no_nodes: bool, i
     """
     with told():
         if resources is not None or not is_there(kubeconfig):
-            checks = asyncio.run(_host(resources or RESOURCES))
+            with patience("looking at this machine, and waiting for what the peers answer"):
+                checks = asyncio.run(_host(resources or RESOURCES))
         else:
             checks = asyncio.run(_cluster(connected(kubeconfig), image, looks=not no_nodes))
     verdict = worst(checks)
@@ -91,7 +93,8 @@ async def _cluster(cluster: "Cluster", image: str | None, *, looks: bool) -> lis
     from ncgd.cli.facts.kube import Facts  # noqa: PLC0415
 
     try:
-        facts, wanted = await Facts(cluster).read()
+        with patience("the API server has not answered everything yet"):
+            facts, wanted = await Facts(cluster).read()
         seen = nodes.Seen()
         if looks:
             progress = partial(click.echo, err=True)
