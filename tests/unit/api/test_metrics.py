@@ -51,6 +51,7 @@ def busy_site() -> Site:
         name: replace(sa, child_id="7", children=carried, child_text="INSTALLED", child_seconds=60)
         for name, sa in site.sas.items()
     }
+    site.sas = dict(up)
     trips = EchoTally(round_trips=Histogram.of(0.01, 0.1).plus(0.02), lost=3)
     probed = ProbeReport(vitality=Vitality(pulse=Pulse.ALIVE), tally=trips)
     site.tell(
