@@ -85,8 +85,9 @@ class Track:
     def send(self) -> None:
         """Send the next echo, and once a second a second one, as large as the MTU."""
         self._count_lost()
+        now = time.time_ns()  # before it is sent: on a short way the answer is there before sendto returns
         sequence = self._send(b"")
-        self._sent[sequence] = time.time_ns()
+        self._sent[sequence] = now
         if len(self._sent) > _REMEMBERED:
             oldest = next(iter(self._sent))
             del self._sent[oldest]

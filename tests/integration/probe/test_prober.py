@@ -3,9 +3,8 @@
 import asyncio
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -14,78 +13,12 @@ from ncgd.drivers.probe.codec import reply_sequence
 from ncgd.drivers.probe.memory import Memory
 from ncgd.drivers.probe.prober import Prober, next_beat
 from ncgd.model.delta import Delta
-from ncgd.model.event import Event, ProbesRead
-from ncgd.model.probe import Probe, Pulse
+from ncgd.model.probe import Pulse
 from ncgd.model.spec import Liveness
 from tests.integration.netns import Namespace, veth
+from tests.integration.probe.bench import FAST, Bench, drop
 
 pytestmark = pytest.mark.root
-FAST = Liveness(interval_seconds=0.02, misses=3, recovery_seconds=0.2)
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[Namespace, Namespace]]:
-    with (
-        Namespace("pb-gw") as gw,
-        Namespace("pb-peer") as peer,
-        veth(gw, "t1", "169.254.1.2/30", peer, "p1", "169.254.1.1/30"),
-    ):
-        yield gw, peer
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Path:
-    return tmp_path / "pulses.json"
-
-
-class Bench:
-    """A running prober of one tunnel, and what it last said."""
-
-    def __init__(self, memory: Path, remote: str = "169.254.1.1") -> None:
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self.prober = Prober(self._events.put_nowait, Memory(memory))
-        self.probe = Probe(
-            tunnel="t",
-            interface="t1",
-            local=IPv4Address("169.254.1.2"),
-            remote=IPv4Address(remote),
-            mtu=1500,
-            settings=FAST,
-        )
-
-    async def until(self, *pulses: Pulse, seconds: float = 30.0) -> ProbesRead:
-        async with asyncio.timeout(seconds):
-            while True:
-                event = await self._events.get()
-                told = event.probes.get("t") if isinstance(event, ProbesRead) else None
-                if told is not None and told.vitality.pulse in pulses:
-                    assert isinstance(event, ProbesRead)
-                    return event
-
-    async def next(self) -> ProbesRead:
-        async with asyncio.timeout(30):
-            event = await self._events.get()
-            assert isinstance(event, ProbesRead)
-            return event
-
-    def run_in(self, space: Namespace, scenario: Callable[[], Awaitable[None]]) -> None:
-        async def main() -> None:
-            task = asyncio.ensure_future(self.prober.run())
-            outcome = await self.prober.write(Delta(set={"t": self.probe}))
-            assert not outcome.failed
-            try:
-                await scenario()
-            finally:
-                task.cancel()
-                await asyncio.wait([task])
-
-        space.call(lambda: asyncio.run(main()))
-
-
-def drop(peer: Namespace, rule: str) -> None:
-    """Drop what a rule matches on its way in."""
-    table = f"table inet t {{\n chain c {{\n type filter hook input priority 0;\n {rule} drop;\n }}\n}}\n"
-    peer.run("nft", "-f", "-", stdin=table)
 
 
 def test_alive_dead_when_the_path_goes_silent_and_damped_back(pair: tuple[Namespace, Namespace], memory: Path) -> None:
