@@ -5,10 +5,12 @@ from itertools import islice
 from typing import Any
 
 from ncgd.decision.timeline import Timeline
+from ncgd.model.failover import Failovers
 from ncgd.model.happening import Entry
 from ncgd.model.report import CrossingReport, PeerReport, Problem, Report, TunnelReport
 from ncgd.model.role import Role
 from ncgd.model.spec import ObjectRef
+from ncgd.model.tally import Tally, TunnelTally
 from ncgd.resources.object_status import (
     export_status,
     gateway_status,
@@ -39,12 +41,13 @@ def status(report: Report) -> Json:
         "role": _role(report.role),
         "mode": report.mode,
         "dataplane": {"mode": report.dataplane_mode, "reason": report.dataplane_reason},
-        "tunnels": [_tunnel(tunnel) for tunnel in report.tunnels],
+        "tunnels": [_tunnel(tunnel, report.tally) for tunnel in report.tunnels],
         "peers": [_peer(peer) for peer in report.peers],
         "routes": {"installed": report.routes_installed, "desired": report.routes_desired, "drift": report.drift},
         "leakProtection": leak_status(report.leak),
         "export": export_status(report.exports, listed=LISTED_PREFIXES),
         "masquerade": masquerade_status(report.masquerade),
+        "failovers": _failovers(report.failovers),
         "crossing": _crossing(report.crossing) if report.crossing else None,
         "published": report.published,
         "problems": [_problem(problem) for problem in report.problems],
@@ -74,7 +77,26 @@ def _role(role: Role) -> Json:
     }
 
 
-def _tunnel(tunnel: TunnelReport) -> Json:
+def _failovers(failovers: Failovers) -> Json:
+    return {
+        "count": failovers.times.count,
+        "byCause": failovers.causes,
+        "recent": [
+            {
+                "number": each.number,
+                "peer": each.peer,
+                "cause": each.cause,
+                "successors": each.successors,
+                "seconds": each.seconds,
+            }
+            for each in failovers.recent
+        ],
+    }
+
+
+def _tunnel(tunnel: TunnelReport, tally: Tally) -> Json:
+    carried = tally.tunnels.get(tunnel.ref.name, TunnelTally()).carried
+    probe = tunnel.probe
     return {
         "name": tunnel.ref.name,
         "status": tunnel.status,
@@ -84,7 +106,17 @@ def _tunnel(tunnel: TunnelReport) -> Json:
         "child": tunnel.child,
         "bytesIn": tunnel.bytes_in,
         "bytesOut": tunnel.bytes_out,
+        "carried": {
+            "bytesIn": carried.bytes_in,
+            "bytesOut": carried.bytes_out,
+            "packetsIn": carried.packets_in,
+            "packetsOut": carried.packets_out,
+        },
         "establishedSeconds": tunnel.established_seconds,
+        "keySeconds": tunnel.child_seconds,
+        "probe": {"pulse": probe.vitality.pulse, "rttSeconds": probe.rtt_seconds, "loss": probe.loss}
+        if probe
+        else None,
         "mtu": tunnel.mtu,
         "usable": tunnel.is_usable,
         "reason": tunnel.reason,

@@ -81,6 +81,9 @@ def test_status_json_keeps_its_contract(tmp_path: Path) -> None:
     tunnel = status["tunnels"][0]
     assert {"name", "status", "interface", "ike", "child", "bytesIn", "bytesOut", "usable", "reason"} <= tunnel.keys()
     assert (tunnel["name"], tunnel["status"], tunnel["usable"]) == ("tunnel-1", "established", True)
+    assert tunnel["carried"].keys() == {"bytesIn", "bytesOut", "packetsIn", "packetsOut"}
+    assert tunnel["probe"] == {"pulse": "Unproven", "rttSeconds": None, "loss": 0.0}
+    assert status["failovers"] == {"count": 0, "byCause": {}, "recent": []}
     peer = status["peers"][1]
     assert {
         "name", "status", "state", "tunnel", "received", "accepted", "refused", "advertised", "uptimeSeconds",

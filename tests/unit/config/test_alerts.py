@@ -13,6 +13,7 @@ from ncgd.api.metrics_family import Kind
 from tests.unit.config.alert_cases import CASES, Case, Series
 
 ALERTS = Path(__file__).parents[3] / "config/monitoring/alerts.yaml"
+DAEMONSET = ALERTS.parents[1] / "daemonset/daemonset.yaml"
 RULES: dict[str, dict[str, Any]] = {
     rule["alert"]: rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]
 }
@@ -71,6 +72,17 @@ def test_alerts_name_only_what_ncgd_exports() -> None:
         names |= {family.name + suffix for suffix in suffixes}
     used = {name for rule in RULES.values() for name in re.findall(r"\b(?:ncgd_\w+|up)\b", rule["expr"])}
     assert used <= names
+
+
+def test_prometheus_asks_where_the_daemonset_listens() -> None:
+    (container, *_) = yaml.safe_load(DAEMONSET.read_text())["spec"]["template"]["spec"]["containers"]
+    (given,) = [each for each in container["args"] if each.startswith("--status-address=")]
+    port = given.rpartition(":")[2]
+    for name in ("prometheus.yaml", "prometheus-cluster.yaml"):
+        (job,) = yaml.safe_load((ALERTS.parent / name).read_text())["scrape_configs"]
+        assert job["job_name"] == TARGET["job"]
+        assert re.search(rf":{port}\b", json.dumps(job)), name
+    promtool("check", "config", str(ALERTS.parent / "prometheus.yaml"))
 
 
 def test_each_says_how_bad_it_is_what_it_means_and_what_to_do() -> None:
