@@ -8,6 +8,8 @@ from ncgd.api.page.view import HEALTH_MOODS, View
 from ncgd.api.page.words import Mood, count, mark, milliseconds, rate
 from ncgd.model.report import Health
 
+_NAMED_PROGRAMS = 4
+
 
 def banner(view: View) -> Html:
     """The state in one word and one sentence, and whose it is."""
@@ -88,11 +90,18 @@ def _numbers(view: View) -> Iterator[tuple[str, str, str, Mood | None]]:
 
 
 def _programs(view: View) -> str:
+    """The IKE daemons, of which the userspace dataplane has one for each tunnel, and the BGP speaker."""
     world = view.world
-    charons = [(name, each.version, each.is_up) for name, each in sorted(world.charons.items())]
-    speaker = world.speaker
-    told = [*charons, ("exabgp", speaker.version, speaker.is_up)]
-    return ", ".join(f"{name} {version} {'up' if up else 'DOWN'}".replace("  ", " ") for name, version, up in told)
+    charons, speaker = sorted(world.charons.items()), world.speaker
+    if len(charons) > _NAMED_PROGRAMS:
+        ike = [f"{sum(each.is_up for _, each in charons)} of {len(charons)} charons up"]
+    else:
+        ike = [_program(name, each.version, is_up=each.is_up) for name, each in charons]
+    return ", ".join([*ike, _program("exabgp", speaker.version, is_up=speaker.is_up)])
+
+
+def _program(name: str, version: str, *, is_up: bool) -> str:
+    return " ".join(each for each in (name, version, "up" if is_up else "DOWN") if each)
 
 
 def _ratio(term: str, good: int, total: int, what: str) -> tuple[str, str, str, Mood | None]:

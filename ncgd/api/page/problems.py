@@ -1,12 +1,14 @@
 """What is wrong, the root cause first, and what to do about it; the same thing wrong with many objects is said once."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
-from ncgd.api.page.markup import Html, tag
-from ncgd.api.page.view import View, named
+from ncgd.api.page.markup import Html, Part, tag
+from ncgd.api.page.view import View, asking, named
 from ncgd.api.page.words import Mood, mark
 from ncgd.model.report import Problem
 
+_COMMAND = re.compile(r"ncgctl explain (\S+[\w])")
 NAMED = 6
 """Objects of one problem that are named; the rest is counted."""
 
@@ -31,10 +33,20 @@ def _card(alike: Sequence[Problem]) -> Html:
         name, kind = None, f"{len(alike)} {kind}s" if kind else f"{len(alike)} times"
     severity = "error" if first.is_error else "warning"
     about = tag("span", f"{kind}, {severity}" if kind else severity, cls="kind")
-    hint = tag("p", tag("b", "What to do: "), first.hint, cls="hint") if first.hint else None
+    hint = tag("p", tag("b", "What to do: "), *_linked(first.hint), cls="hint") if first.hint else None
     mood = Mood.BAD if first.is_error else Mood.WARN
     heading = tag("h3", tag("span", name) if name else None, tag("code", first.reason), about)
     return tag("li", mark(mood, 20), tag("div", heading, *_messages(alike), hint), cls=mood)
+
+
+def _linked(hint: str) -> Iterator[Part]:
+    """The page answers itself what a hint would have asked ncgctl."""
+    said = 0
+    for found in _COMMAND.finditer(hint):
+        yield hint[said : found.start()]
+        yield tag("a", found[0], href=asking(found[1]))
+        said = found.end()
+    yield hint[said:]
 
 
 def _messages(alike: Sequence[Problem]) -> list[Html]:

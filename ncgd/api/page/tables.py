@@ -63,9 +63,7 @@ def _tunnel(tunnel: TunnelReport, view: View) -> Html:
     caption = f"{name}: {out} to the cloud, {in_} from it; at most {rate(most)}"
     return tag(
         "tr",
-        _cell(
-            "Tunnel", state(mood, tag("b", name)), _small(word if mood == Mood.GOOD else f"{word}: {tunnel.message}")
-        ),
+        _cell("Tunnel", state(mood, _why(name)), _small(word if mood == Mood.GOOD else f"{word}: {tunnel.message}")),
         _cell("Traffic", spark.traffic(samples, caption), _small(*_both(out, in_))),
         _cell(
             "Round trip",
@@ -113,7 +111,7 @@ def _session(peer: PeerReport) -> Html:
     refused = [tag("span", f"{reason} {number}", cls="item") for reason, number in sorted(peer.refused.items())]
     return tag(
         "tr",
-        _cell("Session", state(mood, tag("b", peer.ref.name)), _small(peer.status if is_up else peer.message)),
+        _cell("Session", state(mood, _why(peer.ref.name)), _small(peer.status if is_up else peer.message)),
         _cell("Peer", tag("span", peer.peer_ip, cls="mono"), _small(f"AS {peer.peer_asn}")),
         _cell("Tunnel", peer.tunnel or NOTHING),
         _cell("Received", f"{peer.received:,}", _small(f"{peer.accepted:,} accepted")),
@@ -216,6 +214,11 @@ def exports(view: View) -> Html | None:
     more = f"and {len(told) - MOST_ROWS} more" if len(told) > MOST_ROWS else ""
     parts: list[Part] = [tag("ul", *rows), tag("p", more, cls="soft") if more else None]
     return _section("Told to the cloud", "exports", *parts)
+
+
+def _why(name: str) -> Html:
+    """A name that leads to why it is as it is."""
+    return tag("a", tag("b", name), href=asking(name))
 
 
 def _section(title: str, name: str, *parts: Part) -> Html:

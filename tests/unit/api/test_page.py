@@ -1,10 +1,12 @@
 """The status page as text: what it says in each state, that nothing in it is taken for markup, and how large it is."""
 
 import asyncio
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from microdot import Request, Response
@@ -13,13 +15,19 @@ from ncgd.api.history import RATE_SECONDS, SLOT_SECONDS, SLOTS, Track
 from ncgd.api.page.markup import Html, tag
 from ncgd.api.page.routes import assets, page_of
 from ncgd.api.page.words import count, milliseconds, rate, shortened, span
+from ncgd.api.server import Api
 from ncgd.daemon.loop import State
 from ncgd.decision.world import World
 from ncgd.model.ike import Traffic
 from ncgd.model.report import Problem
-from tests.unit.api.scenes import SCENES, Moment, moment
+from ncgd.model.secret import Vault
+from ncgd.resources.load import Loaded, load_files
+from tests.scenarios.site import healthy_site
+from tests.unit.api.scenes import SCENES, Life, Moment, moment
+from tests.unit.resources.manifests import a_file, gateway, peer, secret, tunnel
 
 LARGEST_BYTES = 100_000
+KEY = "canary-Tr0ub4dor-and-3-of-many-letters"
 
 
 def answer(scene: Moment, target: str = "/") -> Response:
@@ -147,6 +155,29 @@ def test_the_search_finds_and_explains(query: str, said: list[str], not_said: st
     shown = text(markup[markup.index('id="prefixes"') : markup.index('id="timeline"')])
     assert [each for each in said if each not in shown] == []
     assert not_said not in shown
+
+
+def test_a_hint_to_ask_leads_to_the_answer() -> None:
+    assert '<a href="/?q=peer-2#prefixes">ncgctl explain peer-2</a>' in page("degraded")
+
+
+def test_a_key_is_nowhere_to_be_seen() -> None:
+    """Resources as a user writes them; whatever this port answers is looked through."""
+    files = {"all.yaml": a_file(secret(key=KEY.encode()), gateway(), tunnel(1), tunnel(2), peer(1), peer(2))}
+    vault = Vault(b"salt")
+    life = Life(healthy_site(load_files(files, Loaded(), vault).intent))
+    (held,) = {each.psk for each in life.site.intent.tunnels.values()}
+    assert vault.get(held) == KEY.encode()
+    life.look("09:00:00.000")
+    life.site.lose_sa("tunnel-1")
+    scene = moment(life)
+    api = Api(Path("/nowhere"), lambda: scene.state)
+    targets = ("/v1/explain?what=tunnel-1", "/v1/explain?what=peer-1", "/v1/explain?what=10.128.0.0/20")
+    others = [asyncio.run(_called(api.shown[each.partition("?")[0]], each)) for each in (*api.shown, *targets)]
+    encoded = base64.b64encode(KEY.encode())
+    for each in (answer(scene), answer(scene, "/?q=tunnel-1"), *others):
+        assert KEY.encode() not in each.body
+        assert encoded not in each.body
 
 
 def test_what_is_not_simply_routed_comes_first_with_its_reason() -> None:
