@@ -9,6 +9,8 @@ from ncgd.cli.colours import CYAN, GREEN, RED, YELLOW, paint
 from ncgd.cli.table import amount, duration, lay_out, printable
 
 WIDTH = 110
+SHOWN_LOSS = 0.01
+"""Share of echoes lost that is worth a word."""
 _COLOURS = {
     "Healthy": GREEN,
     "established": GREEN,
@@ -87,12 +89,13 @@ def _tunnels(tunnels: list[dict[str, Any]], look: Look) -> list[str]:
     if not tunnels:
         return ["Tunnels   none"]
     per_second = ("IN/S", "OUT/S") if look.rates is not None else ()
-    header = ("TUNNEL", "STATUS", "USABLE", *per_second, "REMOTE", "INTERFACE", "MTU", "IN", "OUT", "UP", "ESP")
+    header = ("TUNNEL", "STATUS", "USABLE", "RTT", *per_second, "REMOTE", "INTERFACE", "MTU", "IN", "OUT", "UP", "ESP")
     rows = [
         (
             tunnel["name"],
             tunnel["status"],
             "yes" if tunnel["usable"] else f"no: {tunnel['reason']}",
+            _round_trip(tunnel),
             *_rates(tunnel["name"], look),
             tunnel["remote"],
             tunnel["interface"],
@@ -105,6 +108,14 @@ def _tunnels(tunnels: list[dict[str, Any]], look: Look) -> list[str]:
         for tunnel in tunnels
     ]
     return [_painted(line, look) for line in lay_out(header, rows)]
+
+
+def _round_trip(tunnel: dict[str, Any]) -> str:
+    if not (probe := tunnel["probe"]):
+        return ""
+    rtt, loss = probe["rttSeconds"], probe["loss"]
+    lost = f"{loss:.0%} lost" if loss >= SHOWN_LOSS else ""
+    return " ".join(part for part in (f"{1000 * rtt:.1f} ms" if rtt is not None else "", lost) if part)
 
 
 def _rates(tunnel: str, look: Look) -> tuple[str, ...]:

@@ -28,25 +28,40 @@ class Terminal:
 
     def __init__(self) -> None:
         self._shown: list[str] = []
-        self._size = shutil.get_terminal_size()
+        self._size = os.terminal_size((0, 0))
         self._typed: deque[bytes] = deque()
         self._usual: list[Any] | None = None
         self._wake_reader, self._wake_writer = os.pipe()
 
     def __enter__(self) -> Self:
-        if sys.stdin.isatty():
-            self._usual = termios.tcgetattr(sys.stdin)
-            tty.setcbreak(sys.stdin)
         os.set_blocking(self._wake_writer, False)
         signal.signal(signal.SIGWINCH, lambda *_: os.write(self._wake_writer, b"."))
         signal.signal(signal.SIGTERM, _end)
-        _send(_ENTER)
+        signal.signal(signal.SIGTSTP, self._pause)
+        self._enter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._leave()
+
+    def _enter(self) -> None:
+        if sys.stdin.isatty():
+            self._usual = termios.tcgetattr(sys.stdin)
+            tty.setcbreak(sys.stdin)
+        self._size = os.terminal_size((0, 0))  # so that the next screen is drawn whole
+        _send(_ENTER)
+
+    def _leave(self) -> None:
         _send(_LEAVE)
         if self._usual is not None:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._usual)
+
+    def _pause(self, _: int, __: FrameType | None) -> None:
+        """Ctrl-Z: the shell gets its terminal back, until it lets us go on."""
+        self._leave()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._enter()
+        os.write(self._wake_writer, b".")
 
     @property
     def size(self) -> os.terminal_size:

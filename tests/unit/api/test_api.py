@@ -20,6 +20,7 @@ from ncgd.decision.timeline import Timeline
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.ike import IkeFailure
+from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
 
 
@@ -90,6 +91,18 @@ def test_status_json_keeps_its_contract(tmp_path: Path) -> None:
     } <= peer.keys()  # fmt: skip
     assert (peer["received"], peer["accepted"], peer["refused"]) == (1, 1, 0)
     assert peer["advertised"] == [{"prefix": "10.10.0.0/24", "med": 100}]
+
+
+def test_what_the_probe_finds_is_in_the_contract_and_on_the_screen(tmp_path: Path) -> None:
+    site = healthy_site()
+    probes = {"tunnel-1": ProbeReport(vitality=Vitality(pulse=Pulse.ALIVE), rtt_seconds=0.0123, loss=0.25)}
+    site.tell(ev.ProbesRead(probes=probes))
+    with served(site, tmp_path) as socket:
+        first, second = json.loads(ncgctl(socket, "status", "-o", "json").output)["tunnels"]
+        text = ncgctl(socket, "status").output
+    assert first["probe"] == {"pulse": "Alive", "rttSeconds": 0.0123, "loss": 0.25}
+    assert second["probe"] is None
+    assert "12.3 ms 25% lost" in text
 
 
 def test_the_screen_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:

@@ -67,6 +67,19 @@ def test_a_signal_leaves_the_terminal_as_it_was(tmp_path: Path, number: signal.S
         assert b"Traceback" not in terminal.sent
 
 
+def test_ctrl_z_gives_the_terminal_back_for_as_long(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path) as socket, watching(socket) as terminal:
+        until(lambda: "Problems" in terminal.text, 20, "the screen")
+        terminal.process.send_signal(signal.SIGTSTP)
+        status = Path(f"/proc/{terminal.process.pid}/status")
+        until(lambda: "State:\tT" in status.read_text(), 5, "it stands still")
+        until(terminal.is_as_before, 5, "the terminal is as it was")
+        sent = len(terminal.sent)
+        terminal.process.send_signal(signal.SIGCONT)
+        until(lambda: b"Problems" in terminal.sent[sent:], 20, "all of it again")
+        assert terminal.is_aside
+
+
 def test_an_ncgd_that_goes_away_is_waited_for(tmp_path: Path) -> None:
     with served(healthy_site(), tmp_path) as socket, watching(socket) as terminal:
         until(lambda: "Problems" in terminal.text, 20, "the screen")
