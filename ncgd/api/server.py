@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -23,6 +24,7 @@ from ncgd.decision.timeline import Timeline
 from ncgd.decision.world import World
 from ncgd.model.histogram import Histogram
 from ncgd.model.report import Report
+from ncgd.model.spec import Intent
 
 REQUEST_SECONDS = 10.0
 LISTED_EVENTS = 200
@@ -126,7 +128,10 @@ class Api:
         what = request.args.get("what", "")
         lines = explain(what, state.world, state.desired)
         if lines is None:
-            return _json({"error": f"{what!r} is no tunnel, no peer, and neither prefix nor address"}, 404)
+            intent = state.world.intent or Intent()
+            near = get_close_matches(what, [*intent.tunnels, *intent.peers], n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            return _json({"error": f"{what!r} is no tunnel, no peer, and neither prefix nor address{hint}"}, 404)
         return _json({"lines": lines})
 
     async def _events(self, request: Request) -> Response:

@@ -1,5 +1,6 @@
 """NCG's own flags, which are actions: ``ncgctl --verify --kubeconfig FILE`` is ``ncgctl verify --kubeconfig FILE``."""
 
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -22,6 +23,16 @@ class Actions(click.Group):
             return None
         command = getattr(import_module(f"ncgd.cli.{each.module}"), each.function or cmd_name.replace("-", "_"))
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant. Raises UsageError with what was perhaps meant."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(context, name) is None:
+            near = get_close_matches(name, self.list_commands(context), n=1)
+            raise click.UsageError(f"No such command {name!r}.{f' Did you mean {near[0]!r}?' if near else ''}", context)
+        return super().resolve_command(context, args)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Put the command that a flag stands for in front. Raises UsageError for two of them."""

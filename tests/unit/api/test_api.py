@@ -188,7 +188,9 @@ def test_explain_says_when_everything_is_dropped(tmp_path: Path) -> None:
         (("explain", "nonsense"), 1, "no tunnel, no peer, and neither prefix nor address"),
         (("get", "pods"), 1, "unknown kind 'pods'; known: OverlayVPNTunnel"),
         (("get", "overlayvpntunnel", "nope"), 1, "there is no overlayvpntunnel 'nope' in force"),
-        (("frobnicate",), 2, "No such command"),
+        (("explain", "tunel-1"), 1, "did you mean tunnel-1?"),
+        (("frobnicate",), 2, "No such command 'frobnicate'."),
+        (("stats",), 2, "No such command 'stats'. Did you mean 'status'?"),
     ],
 )
 def test_wrong_questions_get_clear_answers(tmp_path: Path, arguments: tuple[str, ...], code: int, text: str) -> None:
