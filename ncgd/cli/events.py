@@ -94,7 +94,7 @@ def lines(entry: dict[str, Any], look: Look) -> list[str]:
     """One entry: when, of what, which, and the message wrapped beside it."""
     reason, day_and_time = printable(entry["reason"]), entry["time"].replace("T", " ").removesuffix("Z")
     times = f" ({entry['count']} times, until {entry['lastTime'][11:19]})" if entry["count"] > 1 else ""
-    head = f"{day_and_time}  {name(entry['object']):<20}  {reason:<17}  "
+    head = f"{day_and_time}  {name(entry['object']):<20}  {reason:<20}  "
     first, *rest = look.wrapped(f"{head}{entry['message']}{times}", min(len(head), 46))
     colour = YELLOW if entry["severity"] == "warning" else GREEN if reason in _GOOD else ""
     return [first.replace(reason, paint(reason, colour, colour=look.colour), 1), *rest]
@@ -102,5 +102,6 @@ def lines(entry: dict[str, Any], look: Look) -> list[str]:
 
 def name(of: str) -> str:
     """``OverlayVPNTunnel/kube-system/tunnel-1`` → ``tunnel/tunnel-1``."""
+    of = of.rpartition(", ")[2]  # without the file and the document that a finding names first
     kind, _, rest = of.partition("/")
     return f"{_SHORT[kind]}/{rest.rpartition('/')[2]}" if kind in _SHORT else of

@@ -1,6 +1,7 @@
 """``ncgctl status``."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ def status(path: Path, output: str, *, watch: bool) -> None:
     if output == "json":
         click.echo(json.dumps(answer, indent=2))
     else:
-        click.echo(screen.render(answer, colour=colours.are_wanted(sys.stdout)))
+        width = min(screen.WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else screen.WIDTH
+        look = screen.Look(colour=colours.are_wanted(sys.stdout), width=width)
+        click.echo("\n".join(screen.lines(answer, look)))
     if not is_well(answer):
         raise SystemExit(EXIT_NO)
 
