@@ -18,10 +18,11 @@ class Rates:
     def take(self, tunnels: list[dict[str, Any]], now: float) -> dict[str, tuple[float, float]]:
         """Bytes per second in and out, by tunnel, after one more look; ``now`` in seconds of a monotonic clock."""
         rates = {}
-        for name, counters in ((each["name"], (each["bytesIn"], each["bytesOut"])) for each in tunnels):
+        for tunnel in tunnels:
+            name, counters = tunnel["name"], (tunnel["carried"]["bytesIn"], tunnel["carried"]["bytesOut"])
             marks = self._marks.setdefault(name, deque([(now, 0, 0)]))
             before = self._counters.get(name, counters)
-            # The counters of new SAs begin at 0.
+            # The counters of a new ncgd begin at 0.
             grown = [new - old if new >= old else new for new, old in zip(counters, before, strict=True)]
             self._counters[name] = counters
             _, total_in, total_out = marks[-1]

@@ -129,11 +129,11 @@ def test_there_is_nothing_to_watch_without_an_ncgd(tmp_path: Path) -> None:
         assert not terminal.is_aside
 
 
-def test_rates_survive_new_sas_whose_counters_begin_at_nothing() -> None:
+def test_rates_survive_a_new_ncgd_whose_counters_begin_at_nothing() -> None:
     rates = Rates()
 
     def seen(now: float, count: int) -> tuple[float, float] | None:
-        return rates.take([{"name": "t", "bytesIn": count, "bytesOut": 2 * count}], now).get("t")
+        return rates.take([{"name": "t", "carried": {"bytesIn": count, "bytesOut": 2 * count}}], now).get("t")
 
     assert seen(0.0, 5_000_000) in {None, (0.0, 0.0)}
     assert seen(1.0, 5_000_100) == (100.0, 200.0)
