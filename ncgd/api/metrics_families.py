@@ -249,6 +249,12 @@ _FORWARDING = (
         histograms=lambda scrape: [((), scrape.report.failovers.times)],
     ),
     Family(
+        name="ncgd_takeover_duration_seconds",
+        kind=Kind.HISTOGRAM,
+        help="From holding the Lease in another node's place until the kernel led the first traffic into a tunnel.",
+        histograms=lambda scrape: [((), scrape.report.failovers.takeovers)],
+    ),
+    Family(
         name="ncgd_leak_guard_dropped_packets_total",
         kind=Kind.COUNTER,
         help="Packets that the guard has kept from leaving in cleartext.",

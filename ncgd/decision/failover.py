@@ -3,6 +3,7 @@
 Two halves: ``watched`` after each decision sees who was lost, and ``taken_over`` after each write of next hop groups
 sees whose traffic has gone to others. Traffic that nobody could take over waits in a blackhole, and its failover is
 over when somebody can. A peer that is back before is no failover, and neither is one that was emptied on purpose.
+Where a Lease decides, a node that takes another's place is timed too, until the first group leads through a tunnel.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ def watched(world: World, desired: Desired) -> World:
     """The World with the peers that were lost since the last pass, and without those that are back."""
     peers = world.intent.peers if world.intent else {}
     if not world.role.is_gateway or not peers:
-        return replace(world, able=frozenset(), lost={}) if world.able or world.lost else world
+        taking_over = world.taking_over if world.role.is_gateway else None
+        return replace(world, able=frozenset(), lost={}, taking_over=taking_over)
     emptied = {name for name, peer in peers.items() if peer.tunnel and peer.tunnel == desired.renewing}
     able = desired.carriers.trusted | emptied
     if able == world.able and not world.lost:
@@ -42,7 +44,7 @@ def watched(world: World, desired: Desired) -> World:
 
 def taken_over(world: World, event: TableWritten) -> World:
     """The World after next hop groups were written."""
-    if not world.lost or event.table != "nexthops":
+    if event.table != "nexthops" or not (world.lost or world.taking_over is not None):
         return world
     peers = _peers_by_nexthop(world)
     accepted = {
@@ -61,7 +63,11 @@ def taken_over(world: World, event: TableWritten) -> World:
             successors = sorted(peers[member] for member in members if member in peers)
             failovers = _with(failovers, name, each, tuple(successors), event.ended)
             del lost[name]
-    return replace(world, lost=lost, failovers=failovers)
+    taking_over = world.taking_over
+    if taking_over is not None and accepted:
+        failovers = replace(failovers, takeovers=failovers.takeovers.plus(max(0.0, event.ended - taking_over)))
+        taking_over = None
+    return replace(world, lost=lost, failovers=failovers, taking_over=taking_over)
 
 
 def _lost(peer: Peer, world: World, desired: Desired) -> Lost | None:
@@ -107,7 +113,8 @@ def _with(before: Failovers, peer: str, lost: Lost, successors: tuple[str, ...],
         at=lost.since,
         seconds=seconds,
     )
-    return Failovers(
+    return replace(
+        before,
         recent=(*before.recent, failover)[-RECENT:],
         causes={**before.causes, lost.cause: before.causes.get(lost.cause, 0) + 1},
         times=before.times.plus(seconds),

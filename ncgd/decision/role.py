@@ -18,6 +18,8 @@ def fold_role(world: World, role: Role) -> World:
     """The World after the role was told (again)."""
     if role.is_gateway != world.role.is_gateway:  # nobody has said that what was learned is not the VPC's any more
         world.protection.remember()
+    if role.part == Part.ACTIVE and world.role.part == Part.STANDBY:
+        world = replace(world, taking_over=world.now)
     if role.is_gateway or not role.is_decided:
         return replace(world, role=role, stood_down=None)
     if world.stood_down is not None:

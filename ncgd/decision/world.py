@@ -167,6 +167,8 @@ class World:
     """Peers that could carry traffic at the last pass."""
     lost: Mapping[str, Lost] = field(default_factory=dict)
     """Peers that have been lost since, whose traffic nobody has taken over yet."""
+    taking_over: float | None = None
+    """When this ncgd took another's place as the gateway (the loop's clock), while nothing goes through it yet."""
     failovers: Failovers = field(default_factory=Failovers)
 
     def sa(self, tunnel: str) -> TunnelSa | None:

@@ -28,6 +28,8 @@ CAUSES = (
 """Why a peer may become unable to carry traffic."""
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 """Of durations, in seconds."""
+TAKEOVER_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Of durations of takeovers, in seconds."""
 RECENT = 32
 """Failovers that are remembered one by one."""
 
@@ -59,3 +61,5 @@ class Failovers:
     """How many there were, by cause."""
     times: Histogram = field(default_factory=lambda: Histogram.of(*BOUNDS))
     """How long they took, in seconds."""
+    takeovers: Histogram = field(default_factory=lambda: Histogram.of(*TAKEOVER_BOUNDS))
+    """Of the gateway by this node, from holding the Lease until the first traffic could go; in seconds."""

@@ -182,6 +182,37 @@ def test_becoming_active_again_learns_anew_and_protects_meanwhile() -> None:
     assert site.report().health == Health.HEALTHY
 
 
+def test_a_takeover_is_timed_from_the_lease_until_traffic_can_go() -> None:
+    site = gateway(STANDBY)
+    assert site.report().failovers.takeovers.count == 0
+    site.unreachable |= site.intent.tunnels.keys()
+    site.tell(ev.RoleChanged(role=ACTIVE))
+    site.after(3)
+    assert site.report().failovers.takeovers.count == 0, "nothing goes yet"
+    site.unreachable.clear()
+    site.after(3)
+    takeovers = site.report().failovers.takeovers
+    assert (takeovers.count, takeovers.cumulative[:4]) == (1, (0, 0, 0, 0))
+    assert 3 <= takeovers.total < 10
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.ALIVE)
+    site.probe_finds(tunnel_1=Pulse.DEAD)
+    site.settle()
+    assert site.report().failovers.takeovers == takeovers
+    assert [found.peer for found in site.report().failovers.recent] == ["peer-1"]
+
+
+def test_neither_a_restart_nor_a_lease_that_is_given_away_at_once_is_a_takeover() -> None:
+    assert active().report().failovers.takeovers.count == 0
+    site = gateway(STANDBY)
+    site.unreachable |= site.intent.tunnels.keys()
+    site.tell(ev.RoleChanged(role=ACTIVE))
+    site.settle()
+    site.tell(ev.RoleChanged(role=STANDBY))
+    site.after(5)
+    assert site.world.taking_over is None
+    assert site.report().failovers.takeovers.count == 0
+
+
 def test_a_role_that_comes_and_goes_between_two_passes_changes_nothing() -> None:
     site = active()
     site.tell(ev.RoleChanged(role=STANDBY), ev.RoleChanged(role=ACTIVE))
