@@ -7,6 +7,7 @@ made so seldom that failover has its time, and everything but GET and HEAD of th
 import asyncio
 import gzip
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -100,7 +101,7 @@ class StatusPort:
             try:
                 server = await asyncio.start_server(self._serve, str(self._address), self._port, limit=HEAD_BYTES)
             except OSError as error:
-                why = error.strerror or str(error)
+                why = os.strerror(error.errno) if error.errno else str(error)
                 self._post(StatusPortTold(address=self._address, port=self._port, reason=why))
                 await asyncio.sleep(self._retry_seconds)
                 continue
