@@ -5,7 +5,7 @@ from ncgd.api.page.markup import Html, Part, join, tag
 from ncgd.api.page.problems import problems
 from ncgd.api.page.timeline import timeline
 from ncgd.api.page.topology import topology
-from ncgd.api.page.view import HEALTH_MOODS, View
+from ncgd.api.page.view import View
 from ncgd.api.page.words import shapes
 
 _REFRESH_SECONDS = 5
@@ -27,8 +27,9 @@ def document(view: View, *, is_refreshing: bool = False) -> str:
             cls="columns",
         ),
     )
-    title = f"{report.health} · {report.gateway.name} on {report.node} · ncgd"
-    return _html(title, f"/assets/{HEALTH_MOODS[report.health]}.svg", main, is_refreshing=is_refreshing)
+    mood, word = view.verdict
+    title = f"{word} · {report.gateway.name} on {report.node} · ncgd"
+    return _html(title, f"/assets/{mood}.svg", main, is_refreshing=is_refreshing)
 
 
 def _tables(view: View) -> list[Part]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ncgd import __version__
 from ncgd.api.page.markup import Html, Part, tag
-from ncgd.api.page.view import HEALTH_MOODS, View
+from ncgd.api.page.view import View
 from ncgd.api.page.words import Mood, count, mark, milliseconds, rate
 from ncgd.model.report import Health
 
@@ -14,7 +14,7 @@ _NAMED_PROGRAMS = 4
 def banner(view: View) -> Html:
     """The state in one word and one sentence, and whose it is."""
     report, role = view.report, view.report.role
-    mood = HEALTH_MOODS[report.health]
+    mood, word = view.verdict
     part = "" if role.part == "Standalone" else f", {role.part}{'' if role.may_initiate else ' (held over)'}"
     who = tag(
         "p",
@@ -25,7 +25,7 @@ def banner(view: View) -> Html:
         f"{part} · {report.mode} · {report.dataplane_mode} dataplane",
         cls="who",
     )
-    words = tag("div", tag("h1", report.health), tag("p", _sentence(view), cls="lead"), cls="words")
+    words = tag("div", tag("h1", word), tag("p", _sentence(view), cls="lead"), cls="words")
     return tag("header", mark(mood, 52), words, tag("div", who, clock(view), cls="meta"), cls=f"banner {mood}")
 
 
@@ -42,6 +42,8 @@ def clock(view: View) -> Html:
 
 def _sentence(view: View) -> str:
     report = view.report
+    if view.is_stalled:
+        return f"ncgd has made no pass for {view.age_seconds:.0f} s. What is shown is what it saw then."
     if report.health == Health.STANDBY:
         return f"{report.role.message}."
     total, usable = len(report.tunnels), sum(tunnel.is_usable for tunnel in report.tunnels)

@@ -7,13 +7,14 @@ from urllib.parse import urlencode
 from ncgd.api.history import Track
 from ncgd.api.page.markup import Part, tag
 from ncgd.api.page.words import Mood
+from ncgd.api.server import STALLED_SECONDS
 from ncgd.decision.desired import Desired
 from ncgd.decision.timeline import Timeline
 from ncgd.decision.world import World
 from ncgd.model.reason import TunnelReason
 from ncgd.model.report import Health, PeerReport, Report, TunnelReport
 
-HEALTH_MOODS = {
+_HEALTH_MOODS = {
     Health.HEALTHY: Mood.GOOD,
     Health.DEGRADED: Mood.WARN,
     Health.DOWN: Mood.BAD,
@@ -40,6 +41,18 @@ class View:
     """Of the prefixes, from 1."""
     is_whole: bool = False
     """Show every tunnel and session, however many there are."""
+
+    @property
+    def is_stalled(self) -> bool:
+        """Passes have ceased, so what is shown is old."""
+        return self.age_seconds > STALLED_SECONDS
+
+    @property
+    def verdict(self) -> tuple[Mood, str]:
+        """How it all is, and the word for it."""
+        if self.is_stalled:
+            return Mood.BAD, "Stalled"
+        return _HEALTH_MOODS[self.report.health], str(self.report.health)
 
     @property
     def peers_by_tunnel(self) -> dict[str, list[PeerReport]]:

@@ -202,6 +202,14 @@ def test_a_page_of_many_tunnels_shows_those_that_are_not_well_and_all_on_request
     assert all(f"tunnel-{n}</b>" in everything for n in range(1, 65))
 
 
+def test_a_loop_that_stands_still_is_told_before_anything_else() -> None:
+    scene = moment(SCENES["healthy"]())
+    scene.state.ended -= 60
+    shown = text(answer(scene).body.decode())
+    assert "Stalled · default on node-1" in shown
+    assert re.search(r"ncgd has made no pass for 6\d s", shown)
+
+
 def test_before_the_first_pass_the_page_says_so_and_comes_again() -> None:
     scene = moment(SCENES["healthy"]())
     response = answer(Moment(State(World()), scene.history))
