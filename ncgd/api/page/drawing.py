@@ -107,7 +107,7 @@ def _tall(scene: Scene) -> Html:
         parts.append(mark(lane.mood, 22, x=_TALL / 2 - 11, y=y - 11))
         above = lane.above if lane.mood == Mood.GOOD else lane.word
         parts += [
-            _words(start, y - 12, lane.name, "strong", most=22),
+            _words(start, y - 12, lane.name, "strong", most=15),
             _words(end, y - 12, above, f"num {lane.mood}", anchor="end", most=20),
             _words(start, y + 21, lane.below, "num soft", most=44),
             _words(start, y + 38, lane.session, f"num {lane.session_mood}", most=44),

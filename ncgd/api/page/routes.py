@@ -7,7 +7,7 @@ from microdot import Request, Response
 
 from ncgd.api.history import History
 from ncgd.api.page.document import document, starting
-from ncgd.api.page.view import View
+from ncgd.api.page.view import QUERY_CHARACTERS, View
 from ncgd.api.page.words import Mood, icon
 from ncgd.api.server import StateView, age, now
 
@@ -30,7 +30,7 @@ def page_of(state: Callable[[], StateView], history: History) -> Callable[[Reque
             timeline=seen.timeline,
             now=now(age(seen)),
             age_seconds=age(seen),
-            query=request.args.get("q", "")[:100],
+            query=request.args.get("q", "")[:QUERY_CHARACTERS],
             is_whole="all" in request.args,
             page=max(1, int(number)) if number.isdecimal() and len(number) < 7 else 1,
         )

@@ -6,7 +6,7 @@ from typing import TypeVar
 from ncgd.api.history import SLOT_SECONDS, SLOTS, Sample, Track
 from ncgd.api.page import spark
 from ncgd.api.page.markup import Html, Part, tag
-from ncgd.api.page.view import View, asking, session_mood, tunnel_mood
+from ncgd.api.page.view import QUERY_CHARACTERS, View, asked, asking, session_mood, short, tunnel_mood
 from ncgd.api.page.words import NOTHING, Mood, amount, count, milliseconds, rate, span, state
 from ncgd.decision.explain import explain
 from ncgd.decision.prefixes import Found, PrefixRow, Standing, find
@@ -50,6 +50,8 @@ def tunnels(view: View) -> Html:
 
 def _tunnel(tunnel: TunnelReport, view: View) -> Html:
     mood, word = tunnel_mood(tunnel)
+    if mood != Mood.GOOD:
+        word = f"{word}: {tunnel.message}"
     name = tunnel.ref.name
     track = view.tracks.get(name, _NO_TRACK)
     probe = tunnel.probe
@@ -63,7 +65,7 @@ def _tunnel(tunnel: TunnelReport, view: View) -> Html:
     caption = f"{name}: {out} to the cloud, {in_} from it; at most {rate(most)}"
     return tag(
         "tr",
-        _cell("Tunnel", state(mood, _why(name)), _small(word if mood == Mood.GOOD else f"{word}: {tunnel.message}")),
+        _cell("Tunnel", state(mood, tag("b", asked(name))), _small(word)),
         _cell("Traffic", spark.traffic(samples, caption), _small(*_both(out, in_))),
         _cell(
             "Round trip",
@@ -111,9 +113,9 @@ def _session(peer: PeerReport) -> Html:
     refused = [tag("span", f"{reason} {number}", cls="item") for reason, number in sorted(peer.refused.items())]
     return tag(
         "tr",
-        _cell("Session", state(mood, _why(peer.ref.name)), _small(peer.status if is_up else peer.message)),
+        _cell("Session", state(mood, tag("b", asked(peer.ref.name))), _small(peer.status if is_up else peer.message)),
         _cell("Peer", tag("span", peer.peer_ip, cls="mono"), _small(f"AS {peer.peer_asn}")),
-        _cell("Tunnel", peer.tunnel or NOTHING),
+        _cell("Tunnel", short(peer.tunnel) if peer.tunnel else NOTHING),
         _cell("Received", f"{peer.received:,}", _small(f"{peer.accepted:,} accepted")),
         _cell("Refused", f"{sum(peer.refused.values()):,}", _small(*refused)),
         _cell("Advertised", len(peer.advertised), _small(f"MED {', '.join(map(str, meds))}" if meds else "")),
@@ -150,7 +152,7 @@ def _search(query: str) -> Html:
             name="q",
             id="q",
             value=query,
-            maxlength=100,
+            maxlength=QUERY_CHARACTERS,
             placeholder="10.128.0.7, 10.0.0.0/8, refused, a tunnel, a peer",
             autocomplete="off",
             spellcheck="false",
@@ -178,7 +180,7 @@ def _amount(found: Found, query: str) -> str:
 
 
 def _prefix(row: PrefixRow, tunnels_of: dict[str, str]) -> Html:
-    through = [tag("span", tunnels_of.get(peer) or peer) for peer in row.carriers]
+    through = [tag("span", short(tunnels_of.get(peer) or peer)) for peer in row.carriers]
     return tag(
         "tr",
         _cell("Prefix", tag("a", row.prefix, href=asking(row.prefix), cls="mono")),
@@ -214,11 +216,6 @@ def exports(view: View) -> Html | None:
     more = f"and {len(told) - MOST_ROWS} more" if len(told) > MOST_ROWS else ""
     parts: list[Part] = [tag("ul", *rows), tag("p", more, cls="soft") if more else None]
     return _section("Told to the cloud", "exports", *parts)
-
-
-def _why(name: str) -> Html:
-    """A name that leads to why it is as it is."""
-    return tag("a", tag("b", name), href=asking(name))
 
 
 def _section(title: str, name: str, *parts: Part) -> Html:

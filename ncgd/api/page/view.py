@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from ncgd.api.history import Track
-from ncgd.api.page.markup import Part, tag
-from ncgd.api.page.words import Mood
+from ncgd.api.page.markup import Html, Part, tag
+from ncgd.api.page.words import Mood, shortened
 from ncgd.api.server import STALLED_SECONDS
 from ncgd.decision.desired import Desired
 from ncgd.decision.timeline import Timeline
@@ -14,6 +14,10 @@ from ncgd.decision.world import World
 from ncgd.model.reason import TunnelReason
 from ncgd.model.report import Health, PeerReport, Report, TunnelReport
 
+QUERY_CHARACTERS = 260
+"""As long as a name can be."""
+NAME_CHARACTERS = 28
+"""Names may have 253 (Kubernetes, "Object Names and IDs"); their ends tell them apart more often than their middles."""
 _HEALTH_MOODS = {
     Health.HEALTHY: Mood.GOOD,
     Health.DEGRADED: Mood.WARN,
@@ -69,7 +73,18 @@ _EXPLAINED = ("OverlayVPNTunnel/", "OverlayBGPPeer/")
 def named(thing: str) -> tuple[Part, str]:
     """``OverlayBGPPeer/kube-system/peer-1`` as its name, which leads to why it is as it is, and its kind."""
     kind, _, name = thing.rpartition("/")
-    return tag("a", name, href=asking(name)) if thing.startswith(_EXPLAINED) else name, kind.partition("/")[0]
+    return (asked(name) if thing.startswith(_EXPLAINED) else short(name)), kind.partition("/")[0]
+
+
+def asked(name: str) -> Html:
+    """A name that leads to why it is as it is."""
+    return tag("a", short(name), href=asking(name))
+
+
+def short(name: str) -> Part:
+    """A name of at most NAME_CHARACTERS, the whole of it in its tooltip."""
+    cut = shortened(name, NAME_CHARACTERS)
+    return name if cut == name else tag("span", cut, title=name)
 
 
 def asking(query: str, page: int = 1) -> str:

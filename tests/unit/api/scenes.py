@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 from ncgd.api.history import SLOT_SECONDS, SLOTS, History
 from ncgd.daemon.loop import State
@@ -175,6 +176,28 @@ def large() -> Life:
     return Life(site)
 
 
+def awkward() -> Life:
+    """Names as long as Kubernetes lets them be, IPv6, many problems."""
+    long = "a-name-that-somebody-has-thought-about-for-a-while".ljust(251, "x")
+    tunnels = {}
+    peers = {}
+    for n in range(1, 5):
+        name = f"{long}-{n}"
+        ref = replace(tunnel(n).ref, name=name)
+        tunnels[name] = tunnel(n, ref=ref, remote_address=ip_address(f"2001:db8:ffff:ffff:ffff:ffff:ffff:fff{n}"))
+        peers[name] = peer(n, ref=replace(peer(n).ref, name=name), tunnel=name)
+    site = healthy_site(Intent(gateway=ha_vpn().gateway, tunnels=tunnels, peers=peers))
+    first, second, *_ = tunnels
+    site.peer_sends(first, *(px.parse(f"2001:db8:{n:x}:ffff:ffff::/112") for n in range(5)))
+    site.peer_sends(first, *(px.parse(f"127.{n}.0.0/16") for n in range(30)))
+    for name in (first, second):
+        site.lose_sa(name)
+    site.settle()
+    life = Life(site)
+    life.look("08:00:00.000")
+    return life
+
+
 SCENES: dict[str, Callable[[], Life]] = {
     "healthy": healthy,
     "degraded": degraded,
@@ -182,4 +205,5 @@ SCENES: dict[str, Callable[[], Life]] = {
     "standby": standby,
     "empty": empty,
     "large": large,
+    "awkward": awkward,
 }

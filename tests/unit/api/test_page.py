@@ -197,9 +197,9 @@ def test_prefixes_that_nobody_can_carry_are_held_back_and_say_who_could() -> Non
 def test_a_page_of_many_tunnels_shows_those_that_are_not_well_and_all_on_request() -> None:
     some, everything = page("large"), page("large", "?all=1")
     table = some[some.index('id="tunnels"') :]
-    assert table.index("tunnel-9</b>") < table.index("tunnel-1</b>")
+    assert table.index(">tunnel-9</a>") < table.index(">tunnel-1</a>")
     assert "and 52 more, all of them well" in text(some)
-    assert all(f"tunnel-{n}</b>" in everything for n in range(1, 65))
+    assert all(f">tunnel-{n}</a></b>" in everything for n in range(1, 65))
 
 
 def test_a_loop_that_stands_still_is_told_before_anything_else() -> None:
