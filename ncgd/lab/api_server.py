@@ -8,6 +8,7 @@ import asyncio
 import copy
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -193,7 +194,7 @@ class ApiServer:
         if request.path.startswith(_CRD_PATH):
             return self._definition(request.path.removeprefix(_CRD_PATH))
         collection, namespace, name, is_status = self._resolve(request.path)
-        body = self._pruned(collection, request.body)
+        body = self._as_kept(collection, request.body)
         match request.method:
             case "GET" if name:
                 return self.store.get(collection, namespace, name)
@@ -233,8 +234,13 @@ class ApiServer:
                 return definition
         raise Refused(404, "NotFound", f'customresourcedefinitions "{name}" not found')
 
-    def _pruned(self, collection: str, body: Json) -> Json:
+    def _as_kept(self, collection: str, body: Json) -> Json:
+        """Without fields that the definition does not know; a Secret's stringData as data."""
         kind = _KINDS[collection.rpartition("/")[2]]
+        if kind == "Secret" and "stringData" in body:
+            encoded = {key: b64encode(value.encode()).decode() for key, value in body["stringData"].items()}
+            rest = {key: value for key, value in body.items() if key != "stringData"}
+            return {**rest, "data": {**(body.get("data") or {}), **encoded}}
         if kind not in self.definitions or "spec" not in body:
             return body
         version = next(v for v in self.definitions[kind]["spec"]["versions"] if v["name"] == VERSION)

@@ -89,7 +89,7 @@ def gateway() -> Iterator[Gateway]:
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as made, Namespace("nb-poor") as space:
         folder = Path(made)
         (folder / "resources").mkdir(mode=0o700)
-        for manifest in EXAMPLE.iterdir():
+        for manifest in EXAMPLE.glob("*.yaml"):
             (folder / "resources" / manifest.name).write_bytes(manifest.read_bytes())
         try:
             yield Gateway(space, folder)
