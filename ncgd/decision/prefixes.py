@@ -19,7 +19,7 @@ SCANNED = 10_000
 
 
 class Standing(StrEnum):
-    """How a prefix stands. The order is that of a list: what somebody should look at comes first."""
+    """How a prefix stands, as it is written."""
 
     MISSING = "not installed"
     """The kernel did not take its route, or has not yet."""
@@ -45,7 +45,7 @@ class PrefixRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One page of what was found, and how much there is."""
+    """One page of what was found, how much was found, and how many prefixes there are."""
 
     rows: tuple[PrefixRow, ...]
     matching: int
@@ -70,7 +70,7 @@ def find(query: str, first: int, count: int, world: World, desired: Desired) -> 
         pool = [prefix for prefix in pool if reader.has(query.lower(), prefix)]
     return Found(
         rows=tuple(map(reader.row, pool[first : first + count])),
-        matching=len(pool) if query else reader.known,
+        matching=len(pool),
         known=reader.known,
         is_partial=reader.known > SCANNED,
     )

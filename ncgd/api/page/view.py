@@ -89,8 +89,8 @@ def short(name: str) -> Part:
 
 def asking(query: str, page: int = 1) -> str:
     """Where the page shows what matches, and why so."""
-    asked = {"q": query} if query else {}
-    return f"/?{urlencode(asked | ({'page': str(page)} if page > 1 else {}))}#prefixes"
+    fields = ({"q": query} if query else {}) | ({"page": str(page)} if page > 1 else {})
+    return f"/?{urlencode(fields)}#prefixes"
 
 
 def tunnel_mood(tunnel: TunnelReport) -> tuple[Mood, str]:

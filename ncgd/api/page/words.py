@@ -1,4 +1,4 @@
-"""Numbers as people read them, and the three states that have a colour, a shape and a word each."""
+"""Numbers as people read them, and the four moods, each with a colour, a shape and a word."""
 
 from enum import StrEnum
 

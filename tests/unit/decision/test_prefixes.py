@@ -82,5 +82,7 @@ def test_of_too_many_those_that_are_named_are_found_all_the_same() -> None:
     late = px.text(px.make(4, (11 << 24) + ((before + 499) << 8), 24))
     everything = found(site)
     assert everything.is_partial
+    assert everything.matching == before, "no page is empty"
+    assert len(found(site, first=before - 5).rows) == 5
     assert everything.known > before
     assert [row.prefix for row in found(site, late).rows] == [late]
