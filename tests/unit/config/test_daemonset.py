@@ -79,6 +79,12 @@ def test_what_is_to_outlive_the_pod_lies_on_the_node() -> None:
     assert Path(mounts(CONTAINERS["ncgd"])["sysctls"]) == GIVEN.sysctl_root / "net"
 
 
+def test_the_patch_for_userspace_keeps_every_argument() -> None:
+    patch = yaml.safe_load((CONFIG / "userspace" / "patch.yaml").read_text())["spec"]["template"]["spec"]
+    (ncgd,) = [each for each in patch["containers"] if each["name"] == "ncgd" and "args" in each]
+    assert set(ncgd["args"]) == {*CONTAINERS["ncgd"]["args"], "--supervise"}, "a patch replaces the whole list"
+
+
 def test_nothing_that_befalls_ncgd_restarts_charon_or_exabgp() -> None:
     for name in ("charon", "exabgp"):
         assert "livenessProbe" not in CONTAINERS[name]
