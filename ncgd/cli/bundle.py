@@ -147,7 +147,7 @@ def _explained(path: Path, what: str) -> bytes:
 def _in_use(run_dir: Path) -> Path:
     """The folder that ncgd was started with, or the usual one."""
     try:
-        process = Path("/proc") / (run_dir / "ncgd.lock").read_text().strip()
+        process = Path("/proc") / str(int((run_dir / "ncgd.lock").read_text()))
         words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
         given = [word.partition("=")[2] for word in words if word.startswith("--resources=")]
         given += [after for word, after in pairwise(words) if word == "--resources"]

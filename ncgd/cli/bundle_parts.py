@@ -55,6 +55,8 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Name to command; what is not installed here is told in the index."""
+_WRITTEN = tuple(f"{folder}*{end}" for folder in ("", "*/") for end in (".log", ".log.1", ".conf", ".json", ".jsonl"))
+"""In the run directory, and in a folder for each charon below it."""
 _LAST = frozenset({"kernel-log", "journal"})
 """Of these the end counts."""
 
@@ -78,10 +80,14 @@ def of_machine() -> Iterator[Part]:
 
 
 def of_run_directory(run_dir: Path) -> Iterator[Part]:
-    """Logs, and what ncgd has written for others and for itself. It never writes a key."""
-    for path in sorted(run_dir.rglob("*")):
-        is_log = path.name.endswith((".log", ".log.1"))
-        if (is_log or path.suffix in {".conf", ".json", ".jsonl"}) and path.is_file() and not path.is_symlink():
+    """Logs, and what ncgd has written for others and for itself. It never writes a key.
+
+    Nothing of a folder that is no run directory: ``--socket`` may be anywhere.
+    """
+    if not (run_dir / "ncgd.lock").is_file():
+        return
+    for path in sorted(path for pattern in _WRITTEN for path in run_dir.glob(pattern)):
+        if path.is_file() and not path.is_symlink():
             relative = path.relative_to(run_dir)
             yield Part(f"run/{relative}", str(path), partial(_end_of, path))
 

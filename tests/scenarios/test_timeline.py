@@ -177,3 +177,17 @@ def test_the_next_ncgd_goes_on_with_the_numbers() -> None:
     timeline = Timeline(left)
     goodbye = timeline.say_goodbye(first.site.world, "later")
     assert (goodbye.number, goodbye.happening.reason) == (left[-1].number + 1, "Stopped")
+
+
+def test_a_restart_that_nobody_else_notices_is_one_entry_however_slowly_things_are_read() -> None:
+    watched = Watched(healthy_site())
+    site, told = watched.site, []
+    site.start(site.intent, in_a_hurry=True)
+    watched.timeline, watched.before = Timeline(), None
+    for happens in (lambda: None, site.charon_answers, site.speaker_answers, *(lambda: None,) * 5):
+        happens()
+        told += watched.entries()
+        site.one_pass()
+        told += watched.entries()
+    (entry,) = told
+    assert entry.happening.message.startswith("ncgd 9 has started and finds: Healthy; 2 of 2 tunnels usable")

@@ -66,6 +66,13 @@ def resources(tmp_path: Path) -> str:
     return str(folder)
 
 
+def run_directory(path: Path) -> Path:
+    """A folder that an ncgd has run in."""
+    path.mkdir(exist_ok=True)
+    (path / "ncgd.lock").write_text("")
+    return path
+
+
 def members(archive: bytes) -> dict[str, bytes]:
     """Content by name, without the folder that everything is in."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
@@ -81,8 +88,8 @@ def timeline() -> Timeline:
 
 
 def test_no_key_is_in_it_wherever_one_slipped_in(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    (run / "charon-1").mkdir(parents=True)
+    run = run_directory(tmp_path / "run")
+    (run / "charon-1").mkdir()
     (run / "charon-1" / "charon.log").write_bytes(LOG)
     (run / "exabgp.log").write_bytes(LOG)
     (run / "exabgp.conf").write_text(f"neighbor 1.2.3.4 {{ md5-password '{LOOSE}'; }}\n")
@@ -148,7 +155,7 @@ def test_all_that_helps_is_in_it(tmp_path: Path) -> None:
 
 def test_it_works_without_an_ncgd_and_says_that_there_was_none(tmp_path: Path) -> None:
     out = tmp_path / "bundle.tar.gz"
-    (tmp_path / "exabgp.log").write_text("why it ended\n")
+    (run_directory(tmp_path) / "exabgp.log").write_text("why it ended\n")
     answer = ncgctl(tmp_path / "ncgd.sock", "support-bundle", "-o", str(out))
     assert answer.exit_code == 0
     found = members(out.read_bytes())
@@ -156,8 +163,15 @@ def test_it_works_without_an_ncgd_and_says_that_there_was_none(tmp_path: Path) -
     assert found["run/exabgp.log"] == b"why it ended\n"
 
 
+def test_what_lies_beside_a_socket_elsewhere_is_none_of_its_business(tmp_path: Path) -> None:
+    (tmp_path / "private.log").write_text("mine")
+    out = tmp_path / "bundle.tar.gz"
+    assert ncgctl(tmp_path / "ncgd.sock", "support-bundle", "-o", str(out)).exit_code == 0
+    assert not [name for name in members(out.read_bytes()) if name.startswith("run/")]
+
+
 def test_of_a_flooded_log_only_the_end_is_read(tmp_path: Path) -> None:
-    with (tmp_path / "exabgp.log").open("wb") as stream:
+    with (run_directory(tmp_path) / "exabgp.log").open("wb") as stream:
         stream.truncate(4 << 30)  # sparse: takes no room
         stream.seek(0, os.SEEK_END)
         stream.write(b"\nthe last line\n")
