@@ -70,10 +70,12 @@ def _negotiated(before: TunnelSa | None, now: TunnelSa) -> Iterator[Negotiation]
     if before is None or before.state != SaState.INSTALLED:
         yield Negotiation.NEW
         return
-    keeps_children = bool(before.children.keys() & now.children.keys())
-    if before.ike_id != now.ike_id:
-        yield Negotiation.IKE_REKEY if keeps_children else Negotiation.NEW
-    if before.child_id != now.child_id and (keeps_children or before.ike_id == now.ike_id):
+    # A rekeyed IKE SA hands its children over and goes; beside a new one the old one is there for a while.
+    is_same = before.ike_id == now.ike_id
+    is_heir = bool(before.children.keys() & now.children.keys()) and before.ike_id not in now.stale_ike_ids
+    if not is_same:
+        yield Negotiation.IKE_REKEY if is_heir else Negotiation.NEW
+    if before.child_id != now.child_id and (is_same or is_heir):
         yield Negotiation.ESP_REKEY
 
 

@@ -21,11 +21,13 @@ def after(*events: ev.Event) -> Tally:
     return reduce(lambda world, event: fold(world, event, world.now + 1), events, World()).tally
 
 
-def sa(ike: int, child: int | None, children: dict[int, int]) -> TunnelSa:
+def sa(ike: int, child: int | None, children: dict[int, int], *stale: str) -> TunnelSa:
     """SAs whose children have carried so many packets of 100 bytes in, and half as many out."""
     carried = {str(n): Traffic(100 * count, 50 * count, count, count // 2) for n, count in children.items()}
     state = SaState.INSTALLED if child else SaState.CONNECTING
-    return TunnelSa(tunnel="t", state=state, ike_id=str(ike), child_id=str(child or ""), children=carried)
+    return TunnelSa(
+        tunnel="t", state=state, ike_id=str(ike), child_id=str(child or ""), children=carried, stale_ike_ids=stale
+    )
 
 
 def read(*sas: TunnelSa, charon: str = "charon") -> ev.SasRead:
@@ -77,6 +79,8 @@ def test_a_device_that_is_lost_and_read_again_is_not_counted_twice() -> None:
         (sa(1, 1, {1: 1}), sa(2, 1, {1: 1}), {Negotiation.IKE_REKEY: 1}),
         (sa(1, 1, {1: 1}), sa(2, 2, {1: 1, 2: 0}), {Negotiation.IKE_REKEY: 1, Negotiation.ESP_REKEY: 1}),
         (sa(1, 1, {1: 1}), sa(2, 2, {2: 0}), {Negotiation.NEW: 1}),
+        (sa(1, 1, {1: 1}), sa(2, 2, {1: 1, 2: 0}, "1"), {Negotiation.NEW: 1}),
+        (sa(2, 2, {1: 1, 2: 0}, "1"), sa(2, 2, {2: 0}), {}),
         (sa(1, None, {}), sa(1, 1, {1: 0}), {Negotiation.NEW: 1}),
         (sa(1, 1, {1: 1}), sa(2, None, {}), {}),
     ],
