@@ -163,7 +163,10 @@ def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
 
 
 def _fold_written(world: World, event: ev.TableWritten) -> World:
-    """Accepted rows are rows; failed ones wait. An SA asked for is an attempt: only reading it is success."""
+    """Accepted rows are rows; failed ones wait. An SA asked for is an attempt: only reading it is success.
+
+    Of a row that was there and failed nobody knows what became of it, so it is none that could be wanted.
+    """
     table, failed = event.table, event.outcome.failed
     rows = dict(world.written.get(table, {}))
     retries, failures = dict(world.retries), dict(world.ike_failures)
@@ -178,6 +181,8 @@ def _fold_written(world: World, event: ev.TableWritten) -> World:
                 retries[table, key] = again(before, world.now, text, row, RENEWAL_SECONDS)
             else:
                 retries[table, key] = again(before, world.now, text, row)
+            if key in rows and rows[key] != row:
+                rows[key] = None
             continue
         retries.pop((table, key), None)
         if table in READ_BACK:  # the next reading tells whether it is there; until then the same row need not go again

@@ -27,5 +27,6 @@ def fold_masquerade(world: World, event: MasqueradeEvent) -> World:
                 return replace(world, agent_flaw=str(error))
         case AgentRulesRead(rules=rules):
             found: Rows = {AGENT: rules} if rules else {}
-            drift = int(world.written.get("agent", found) != found)
+            believed = world.written.get("agent", found)
+            drift = int(believed != found and None not in believed.values())
             return replace(world, written={**world.written, "agent": found}, drift=world.drift + drift)

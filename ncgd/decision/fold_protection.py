@@ -33,8 +33,8 @@ def fold_protection(world: World, event: Told) -> World:
             new = packets - before if packets >= before else packets
             return replace(world, guard_packets=packets, guard_drops=world.guard_drops + new)
         case ev.ClampsRead(clamps=clamps):
-            believed = world.written.get("clamps")
-            drift = sum(1 for key in believed if believed[key] != clamps.get(str(key))) if believed is not None else 0
+            believed = world.written.get("clamps", {})
+            drift = sum(1 for key, row in believed.items() if row is not None and row != clamps.get(str(key)))
             written: dict[str, Rows] = {**world.written, "clamps": dict(clamps.items())}
             return replace(world, written=written, drift=world.drift + drift)
         case ev.FilterUnreadable(reason=reason):

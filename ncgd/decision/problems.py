@@ -360,7 +360,8 @@ def shadow_text(row: ForeignRoute) -> str:
 
 def _is_open(table: str, key: object, world: World, desired: Desired) -> bool:
     """Whether a failed row is still to be done. What nobody wants any more is not tried again, and no problem."""
-    return table == "sas" or desired.tables.get(table, {}).get(key) != observed(table, world).get(key)
+    wanted, there = desired.tables.get(table, {}), observed(table, world)
+    return table == "sas" or (key in wanted) != (key in there) or wanted.get(key) != there.get(key)
 
 
 def _of_gateway(intent: Intent, world: World) -> Iterator[Problem]:

@@ -131,7 +131,7 @@ class World:
     interfaces: Mapping[str, Interface] | None = None
     nexthops: Mapping[int, Nexthop | NexthopGroup] | None = None
     written: Mapping[str, Rows] = field(default_factory=dict)
-    """Rows of the small tables that were written and accepted, by table."""
+    """Rows of the small tables that were written and accepted, by table; None: it is there, perhaps as another row."""
     retries: Mapping[tuple[str, object], Retry] = field(default_factory=dict)
     """Failed rows, and initiations, by table and key."""
     ike_failures: Mapping[str, IkeFailure] = field(default_factory=dict)

@@ -80,6 +80,12 @@ def is_sas(step: object) -> TypeGuard[Step]:
     return isinstance(step, Step) and step.table == "sas"
 
 
+def rows_set(site: Site, table: str, since: int) -> list[object]:
+    """The rows of a table that the plans after so many have set, in order."""
+    steps = [step for plan in site.plans[since:] for step in plan.steps]
+    return [key for step in steps if isinstance(step, Step) and step.table == table for key in step.delta.set]
+
+
 def test_an_attempt_that_nobody_wants_any_more_is_ended_and_forgotten() -> None:
     """A peer's address is changed to one that is silent, and back: charon would try that one for ever."""
     site = healthy_site()
@@ -138,3 +144,30 @@ def test_a_withdrawn_prefix_whose_route_the_kernel_has_lost_is_not_guarded_for_e
         site.after(5)
         assert OTHER not in site.routes
         assert site.protects(OTHER) == (False, False)
+
+
+def test_a_program_that_would_not_end_is_kept_again_once_it_is_wanted_again() -> None:
+    """Nobody kept charon any more, nor spoke to it: it counted as running all the while."""
+    site = healthy_site()
+    site.failing["processes"] = "pid 1 does not end, not even by SIGKILL"
+    site.tell(ev.IntentRead(intent=replace(site.intent, tunnels={}, peers={})))
+    site.settle()
+    assert "processes/charon" in [problem.object for problem in site.report().problems]
+    site.failing.clear()
+    before = len(site.plans)
+    site.tell(ev.IntentRead(intent=site.intent))
+    site.settle()
+    assert rows_set(site, "processes", before) == ["charon"]
+
+
+def test_a_row_whose_write_failed_is_written_again_when_what_was_there_is_wanted_again() -> None:
+    """A write that timed out may have been done all the same."""
+    site = healthy_site()
+    site.failing["clamps"] = "nft -f -: no answer within 10 s"
+    site.tell(ev.IntentRead(intent=edited(site, mtu=1300)))
+    site.settle()
+    site.failing.clear()
+    before = len(site.plans)
+    site.tell(ev.IntentRead(intent=site.intent))
+    site.settle()
+    assert rows_set(site, "clamps", before) == ["ncg-tunnel-1"]
