@@ -1,7 +1,7 @@
 """SAs: when to initiate, when to terminate. Initiation is ours alone; charon heals what it can by itself."""
 
 from ncgd.decision.desired import Desired
-from ncgd.decision.renewal import is_drained
+from ncgd.decision.renewal import PATIENCE_SECONDS, is_drained
 from ncgd.decision.sessions import vitality
 from ncgd.decision.world import World
 from ncgd.model.delta import Delta
@@ -52,15 +52,16 @@ def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
 def _not_yet(world: World, desired: Desired) -> set[str | None]:
     """While a tunnel is renewed, the others that carry wait for their turn, and it waits until it is empty.
 
-    Once the Lease has run out, all wait.
+    The last that carries waits for another that may carry again in a moment. Once the Lease has run out, all wait.
     """
-    if not world.role.may_initiate:
+    if not world.role.may_initiate or not desired.tunnels:
         return set(desired.tunnels)
+    peers, able = world.intent.peers if world.intent else {}, desired.carriers
+    carrying = {peers[name].tunnel for name in able.trusted}
     if desired.renewing is None:
-        return set()
-    peers = world.intent.peers if world.intent else {}
-    carrying = {peers[name].tunnel for name in desired.carriers.trusted}
-    is_empty = is_drained(desired.renewing, world, desired.tables, desired.carriers)
+        others = [vitality(peers[name].tunnel, world) for name in able.recovering | able.doubtful]
+        return carrying if any(world.now - path.since < PATIENCE_SECONDS for path in others) else set()
+    is_empty = is_drained(desired.renewing, world, desired.tables, able)
     return carrying if is_empty else carrying | {desired.renewing}
 
 

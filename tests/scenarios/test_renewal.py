@@ -119,6 +119,34 @@ def test_a_dead_charons_tunnels_carry_on_and_are_renewed_one_after_the_other() -
     assert site.carries(VPC) == BOTH
 
 
+def test_the_last_that_carries_is_not_renewed_for_a_moment_in_which_the_other_is_dead() -> None:
+    """Both were initiated at once, the sole carrier beside its traffic."""
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.ALIVE)
+    site.kill_charon()
+    assert watch_renewals(site, 0.5) == []
+    site.probe_finds(tunnel_2=Pulse.DEAD)
+    site.settle()
+    assert site.sas.keys() == {"tunnel-2"}
+    site.probe_finds(tunnel_2=Pulse.RECOVERING)
+    site.after(1)
+    assert site.sas.keys() == {"tunnel-2"}
+    site.probe_finds(tunnel_2=Pulse.ALIVE)
+    assert watch_renewals(site, DRAIN_SECONDS + 1) == ["tunnel-1"]
+
+
+def test_the_last_that_carries_does_not_wait_for_ever_for_another() -> None:
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.ALIVE)
+    change(site, 1)
+    site.probe_finds(tunnel_2=Pulse.DEAD)
+    before = site.sas["tunnel-1"].ike_id
+    site.settle()
+    assert site.sas["tunnel-1"].ike_id == before
+    site.after(PATIENCE_SECONDS)
+    assert site.sas["tunnel-1"].ike_id != before
+
+
 def test_a_charon_that_dies_and_comes_back_while_the_loop_is_busy_has_left_its_tunnels_all_the_same() -> None:
     """Its last table, its end and the next one's answer are taken in at one moment."""
     site = healthy_site()
