@@ -81,7 +81,7 @@ def desired_state(world: World) -> Desired:
     able = carriers(intent, world, tunnels) if world.role.is_gateway else crossing_carriers(crossing, world)
     renewed = renewing(intent, world, tunnels, able)
     able = without(able, renewed, intent)
-    lost = lost_peers(intent, world, able)
+    lost = lost_peers(intent, world, able, renewed)
     if world.intent is not None:
         _decide_paths(intent, world.intent, world)
     elif world.role.part != Part.STANDALONE:  # an API server may be long in answering, a file is not

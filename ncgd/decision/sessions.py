@@ -47,9 +47,13 @@ def advertised_meds(intent: Intent, lost: Collection[str] = ()) -> dict[str, int
     return meds
 
 
-def lost_peers(intent: Intent, world: World, able: Carriers) -> frozenset[str]:
-    """Peers that have been in use since we started, cannot carry now, and have others to take over from them."""
-    lost = frozenset(name for name in intent.peers if name in world.synced and name not in able.trusted)
+def lost_peers(intent: Intent, world: World, able: Carriers, renewed: str | None) -> frozenset[str]:
+    """Peers that have been in use since we started, cannot carry now, and have others to take over from them.
+
+    Those of the tunnel that is ``renewed`` are in use, whatever they have sent.
+    """
+    used = {name for name, peer in intent.peers.items() if name in world.synced or (renewed and peer.tunnel == renewed)}
+    lost = frozenset(used - able.trusted)
     return lost if able.trusted else frozenset()
 
 

@@ -60,6 +60,21 @@ def test_a_changed_tunnel_is_emptied_before_it_is_renewed_and_then_carries_again
     assert site.report().failovers.recent == (), "it was emptied on purpose"
 
 
+def test_a_far_side_whose_table_has_not_come_whole_is_told_as_well() -> None:
+    """A tunnel whose peer sends no End-of-RIB counted as empty at once, though nobody had told that peer."""
+    site = healthy_site()
+    site.start(site.intent)
+    site.charon_answers()
+    site.tell(ev.SpeakerUp(version="5.0.15", neighbors=frozenset(site.neighbors)))
+    for name, paths in site.sent.items():
+        site.tell(ev.SessionUp(peer=name, restart_seconds=None))
+        site.tell(ev.AdjRibInRead(peer=name, paths=dict(paths), families_ended=frozenset()))
+    site.tell(ev.SpeakerRead())
+    site.after(10)
+    change(site, 1)
+    assert watch_renewals(site, DRAIN_SECONDS + 1) == ["tunnel-1"]
+
+
 def test_a_far_side_that_is_slow_to_follow_is_waited_for_and_not_for_ever() -> None:
     """A flow still came back through the tunnel when its new SA was made, and lost what was under way."""
     site = healthy_site()
