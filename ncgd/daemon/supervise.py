@@ -31,6 +31,7 @@ YOUNG_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 30.0
 STOP_SECONDS = 5.0
+_NO_DESCRIPTOR_SECONDS = 0.5
 _IN_GOOD_ORDER = (signal.SIGTERM, signal.SIGKILL)
 KEPT_LOG_BYTES = 4 << 20
 LAST_WORDS_BYTES = 400
@@ -48,11 +49,15 @@ class Process:
 
     async def ended(self) -> str:
         """Wait for its end; returns a sentence that says how it ended."""
-        try:
-            handle = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            handle = -1
-        if handle >= 0:
+        handle = None
+        while handle is None:
+            try:
+                handle = os.pidfd_open(self.pid)
+            except ProcessLookupError:
+                break
+            except OSError:  # no descriptor is left: that says nothing of the process
+                await asyncio.sleep(_NO_DESCRIPTOR_SECONDS)
+        if handle is not None:
             gone = asyncio.Event()
             loop = asyncio.get_running_loop()
             loop.add_reader(handle, gone.set)
@@ -111,12 +116,9 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            spoken = self._spoken(name)
             try:
+                spoken = self._spoken(name)
                 process, is_outdated = await self._adopt_or_start(name, row)
-            except (NcgdError, OSError) as error:
-                reason = str(error)
-            else:
                 up = ProcessChanged(
                     name=name, is_running=True, pid=process.pid, restarts=restarts, is_outdated=is_outdated
                 )
@@ -124,6 +126,8 @@ class Supervisor:
                 reason = await process.ended()
                 if loop.time() - began <= YOUNG_SECONDS:
                     reason += self._last_words(name, spoken)
+            except (NcgdError, OSError) as error:
+                reason = str(error)
             restarts += 1
             delay = FIRST_DELAY_SECONDS if loop.time() - began > YOUNG_SECONDS else delay
             log.warning("%s: %s; starting it again in %.1f s", name, reason, delay, extra={"event": "process"})
@@ -183,9 +187,12 @@ class Supervisor:
 
     def _last_words(self, name: str, spoken: int) -> str:
         """``": "`` and the last line that it has said after the first ``spoken`` bytes; empty when there is none."""
-        with self._output(name).open("rb") as stream:
-            stream.seek(max(spoken, self._spoken(name) - LAST_WORDS_BYTES))
-            lines = stream.read().decode(errors="replace").split("\n")
+        try:
+            with self._output(name).open("rb") as stream:
+                stream.seek(max(spoken, self._spoken(name) - LAST_WORDS_BYTES))
+                lines = stream.read().decode(errors="replace").split("\n")
+        except OSError:  # removed by somebody, say
+            return ""
         return next((f": {line.strip()}" for line in reversed(lines) if any(map(str.isalnum, line))), "")
 
     async def _stop(self, name: str) -> None:
@@ -197,7 +204,7 @@ class Supervisor:
         try:
             record = json.loads(self._record(name).read_text())
             process = Process(int(record["pid"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ProcessLookupError, ValueError, KeyError, TypeError):
             return None
         return (process, str(record["launch"])) if process.started == record["started"] else None
 
@@ -241,7 +248,7 @@ def _start_time(pid: int, *, may_be_dead: bool) -> int:
     """Start time in clock ticks since boot (proc(5), field 22): tells a reused pid from the process we knew."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ProcessLookupError(pid) from error
     fields = stat.rpartition(")")[2].split()
     if fields[0] == "Z" and not may_be_dead:

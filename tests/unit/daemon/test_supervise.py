@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ncgd.daemon.supervise import Supervisor
+from ncgd.daemon.supervise import Process, Supervisor
 from ncgd.errors import Unavailable
 from ncgd.model.delta import Delta
 from ncgd.model.event import Event, ProcessChanged
@@ -227,6 +228,43 @@ def test_the_last_words_of_a_program_that_dies_young_say_why(tmp_path: Path) -> 
             await watcher.supervisor.write(START)
             assert (await watcher.next(running=False)).reason == "it exited with status 1", "what it said itself"
             await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
+def test_an_adopted_program_that_dies_young_needs_no_log(tmp_path: Path) -> None:
+    """Somebody had removed it, and that ended ncgd."""
+
+    async def scenario() -> None:
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            first = await watcher.next(running=True)
+        (tmp_path / "it.log").unlink()
+        async with Watcher(tmp_path, launcher()) as watcher:
+            await watcher.supervisor.write(START)
+            assert (await watcher.next(running=True)).pid == first.pid
+            assert first.pid
+            os.kill(first.pid, signal.SIGKILL)
+            assert "SIGKILL" in (await watcher.next(running=False)).reason
+            await watcher.next(running=True)
+            await watcher.supervisor.write(STOP)
+
+    asyncio.run(scenario())
+
+
+def test_a_program_has_not_ended_because_descriptors_have_run_out() -> None:
+    async def scenario() -> None:
+        process = Process(os.posix_spawnp(SLEEPER[0], SLEEPER, os.environ))  # noqa: ASYNC221 - that does not wait
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            ending = asyncio.ensure_future(process.ended())
+            await asyncio.wait({ending}, timeout=0.1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not ending.done()
+        os.kill(process.pid, signal.SIGKILL)
+        assert "SIGKILL" in await ending
 
     asyncio.run(scenario())
 
