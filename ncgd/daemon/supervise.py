@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ncgd.daemon import launch_files
 from ncgd.drivers.port import Post
-from ncgd.errors import DriverError, NcgdError, Unavailable
+from ncgd.errors import DriverError, NcgdError
 from ncgd.model.delta import Delta, Outcome
 from ncgd.model.event import ProcessChanged, ProcessesRead
 from ncgd.model.process import Handover, Launch
@@ -37,6 +37,8 @@ KEPT_LOG_BYTES = 4 << 20
 LAST_WORDS_BYTES = 400
 """How much of what a program said before it ended is shown, at most."""
 _RECORD = ".process.json"
+_ONCE_ON_RECORD = 'read -r word && exec "$@" </dev/null'
+"""A program becomes one only after the word that it is on record: an ncgd that dies before leaves nothing behind."""
 
 
 class Process:
@@ -157,24 +159,28 @@ class Supervisor:
         output = self._output(name)
         if output.exists() and output.stat().st_size > KEPT_LOG_BYTES:
             output.replace(output.with_suffix(".log.1"))
-        with output.open("ab") as stream:
+        heard, told = os.pipe()
+        with os.fdopen(heard), os.fdopen(told, "wb", buffering=0) as word, output.open("ab") as stream:
+            pid = os.posix_spawnp(
+                "sh",
+                ("sh", "-c", _ONCE_ON_RECORD, "ncgd", *launch.argv),
+                {**os.environ, **launch.environment},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, heard, 0),
+                    (os.POSIX_SPAWN_DUP2, stream.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, stream.fileno(), 2),
+                ],
+                setsid=True,
+            )
             try:
-                pid = os.posix_spawnp(
-                    launch.argv[0],
-                    launch.argv,
-                    {**os.environ, **launch.environment},
-                    file_actions=[
-                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                        (os.POSIX_SPAWN_DUP2, stream.fileno(), 1),
-                        (os.POSIX_SPAWN_DUP2, stream.fileno(), 2),
-                    ],
-                    setsid=True,
-                )
-            except OSError as error:
-                raise Unavailable(f"{launch.argv[0]} cannot be started: {error.strerror}") from error
-        process = Process(pid, is_child=True)
-        record = {"pid": pid, "started": process.started, "launch": digest}
-        launch_files.write(self._record(name), json.dumps(record), 0o600)
+                process = Process(pid, is_child=True)
+                record = {"pid": pid, "started": process.started, "launch": digest}
+                launch_files.write(self._record(name), json.dumps(record), 0o600)
+                word.write(b"\n")
+            except OSError:
+                word.close()
+                os.waitpid(pid, 0)
+                raise
         return process
 
     def _output(self, name: str) -> Path:

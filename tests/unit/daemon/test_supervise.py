@@ -186,6 +186,28 @@ def test_a_reused_pid_is_not_mistaken_for_ours(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_what_cannot_be_put_on_record_does_not_run(tmp_path: Path) -> None:
+    """On a full disk, or when ncgd was killed in between, nobody knew of it, and another one was started."""
+    ran = tmp_path / "ran"
+
+    async def scenario() -> None:
+        obstacle = tmp_path / "it.process.json.new"
+        obstacle.mkdir()
+        async with Watcher(tmp_path, launcher("sh", "-c", f"echo ran >> {ran}; exec sleep 1000")) as watcher:
+            await watcher.supervisor.write(START)
+            for _ in range(2):
+                await watcher.next(running=False)
+            obstacle.rmdir()
+            await watcher.next(running=True)
+            async with asyncio.timeout(10):
+                while not ran.exists():
+                    await asyncio.sleep(0.01)
+            await watcher.supervisor.write(STOP)
+        assert ran.read_text() == "ran\n"
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x", "started": 1, "launch": ""}', "\0"])
 def test_a_broken_record_starts_afresh(tmp_path: Path, text: str) -> None:
     async def scenario() -> None:
