@@ -1,8 +1,8 @@
 """A folder of YAML files as the source of resources: the appliance's home, and the lab's.
 
-The folder is watched with inotify; changes are read after a short silence, so that a file being written is not
-read in halves. Because watches can miss things (overflow, bind mounts, a replaced folder), it is also read again
-every few seconds. Reading happens in a thread: 1000 manifests take about 0.2 s.
+The folder is watched with inotify; changes are read after a short silence and taken after another, so that a file
+being written is not read in halves. Because watches can miss things (overflow, bind mounts, a replaced folder), it is
+also read again every few seconds. Reading happens in a thread: 1000 manifests take about 0.2 s.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from ncgd.sources.announce import Announcer
 from ncgd.sources.port import Post
 
 QUIET_SECONDS = 0.1
-"""Silence after a change before the folder is read."""
+"""Silence after a change before the folder is read, and after that before it counts."""
 PATIENCE_SECONDS = 0.5
 """Longest wait for silence, so that a file that is always being written delays nobody for long."""
 RESCAN_SECONDS = 10.0
@@ -67,18 +67,28 @@ class FilesSource:
         """Read, post, wait for a change, for ever. Nothing wrong with folder or files ends it."""
         while True:
             with _watch(self._path) as watch:
-                await self._read()
-                while watch and await _has_changed(watch):
-                    await self._read()
+                is_same_folder = await self._read(watch)
+                while watch and is_same_folder and await _has_changed(watch):
+                    is_same_folder = await self._read(watch)
             if watch is None:
                 await asyncio.sleep(UNWATCHED_SECONDS)
 
-    async def _read(self) -> None:
-        state = await asyncio.to_thread(self._next_state)
-        self._announcer.offer(state)
+    async def _read(self, watch: Inotify | None) -> bool:
+        """Read, again if that changes meanwhile, and post; False when the folder should be watched anew as well."""
+        is_same_folder = True
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        files = await asyncio.to_thread(read_folder, self._path)
+        # At the start there is nothing yet that half a file could take away.
+        while watch and self._files is not None and asyncio.get_running_loop().time() < deadline:
+            event = await _event(watch, QUIET_SECONDS)
+            if event is None:
+                break
+            is_same_folder = await _is_quiet(watch, event) and is_same_folder
+            files = await asyncio.to_thread(read_folder, self._path)
+        self._announcer.offer(await asyncio.to_thread(self._next_state, files))
+        return is_same_folder
 
-    def _next_state(self) -> Loaded:
-        files = read_folder(self._path)
+    def _next_state(self, files: Files | Finding) -> Loaded:
         if isinstance(files, Finding):
             return hold(self._loaded, files)
         if files != self._files:
@@ -107,8 +117,11 @@ def _watch(path: Path) -> Iterator[Inotify | None]:
 async def _has_changed(watch: Inotify) -> bool:
     """Wait until files have changed and it is quiet again; False when the folder should be watched anew as well."""
     event = await _event(watch, RESCAN_SECONDS)
-    if event is None:
-        return False
+    return event is not None and await _is_quiet(watch, event)
+
+
+async def _is_quiet(watch: Inotify, event: Event | None) -> bool:
+    """Wait for silence after an event; False when the folder should be watched anew as well."""
     is_same_folder = True
     deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
     while event is not None:

@@ -12,6 +12,7 @@ import pytest
 from ncgd.model.event import IntentRead
 from ncgd.model.secret import Vault
 from ncgd.model.spec import Intent
+from ncgd.sources import files
 from ncgd.sources.files import FilesSource
 from tests.unit.resources.manifests import KEY, a_file, changed, good_files, peer, secret, tunnel
 
@@ -106,6 +107,25 @@ def test_every_way_of_writing_a_file_is_seen(folder: Path, tmp_path: Path) -> No
         await it.until(lambda intent: not intent.tunnels)
         (folder / "tunnels.yml").write_bytes(text(1304))
         await it.until(lambda intent: bool(intent.tunnels) and mtu(1304)(intent))
+
+    watch(folder, scenario)
+
+
+def test_a_file_that_is_rewritten_while_the_folder_is_read_without_a_change_seen_loses_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truncated, it has no tunnels; a moment later it has them again."""
+    monkeypatch.setattr(files, "RESCAN_SECONDS", 0.001)
+    text = (folder / "tunnels.yaml").read_bytes()
+
+    async def scenario(it: Watched) -> None:
+        await it.until_good()
+        for number in range(8):
+            await asyncio.sleep(0.2 + number / 1000)
+            with (folder / "tunnels.yaml").open("wb") as file:
+                await asyncio.sleep(0.06)
+                file.write(text)
+        assert all(intent.tunnels for intent in it.posted)
 
     watch(folder, scenario)
 
