@@ -149,11 +149,13 @@ class Exabgp:
             renamed = self._renamed()
             self._sessions.forget(renamed, "the speaker has it under another name now")
             self._sessions.know({render.key_of(neighbor): peer for peer, neighbor in self._wanted.items()})
-            if moved := self._moved():
-                await self._load({peer: row for peer, row in self._wanted.items() if peer not in moved})
-            await self._load(self._wanted)
-            if renamed:
-                self._send(codec.SYNC)
+            try:
+                if moved := self._moved():
+                    await self._load({peer: row for peer, row in self._wanted.items() if peer not in moved})
+                await self._load(self._wanted)
+            finally:
+                if renamed and self._writer is not None:  # who connects again asks anyway
+                    self._send(codec.SYNC)
             return Outcome(failed=self._missing() | failed)
 
     def _want(self, delta: Delta[str, Neighbor]) -> dict[str, str]:
