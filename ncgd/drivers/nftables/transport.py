@@ -16,6 +16,8 @@ class Nft:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._pids: deque[int] = deque(maxlen=_REMEMBERED_RUNS)
+        self.unknown = 0
+        """Runs that took too long: they may have done what they were asked for, or not."""
 
     def is_own(self, pid: int) -> bool:
         """True for the process id of a recent run."""
@@ -42,6 +44,7 @@ class Nft:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 output, complaint = await process.communicate(text)
         except TimeoutError as error:
+            self.unknown += 1
             raise TimedOut(f"nft {' '.join(arguments)}: no answer within {_TIMEOUT_SECONDS:g} s") from error
         finally:
             if process.returncode is None:

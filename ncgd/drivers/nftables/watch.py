@@ -1,7 +1,7 @@
 """Watching nftables: whoever else touches our tables, or flushes all of them, is noticed at once; and one counter.
 
 Levels, not edges: news makes the table be read again and posted. What our own runs of nft did is no news. Should the
-kernel have had to drop news (ENOBUFS), all of them are read.
+kernel have had to drop news (ENOBUFS), or a run of ours not have ended in time, all of them are read.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Watch:
 
     async def _follow(self, news: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        touched = set(_TABLES)
+        touched, unknown = set(_TABLES), self._nft.unknown
         counted = loop.time() - _COUNT_SECONDS
         quarrelled = loop.time() - 2 * _FIGHT_SECONDS
         while True:
@@ -97,6 +97,8 @@ class Watch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_COUNT_SECONDS):
                     touched = await self._wait(news)
+            if self._nft.unknown != unknown:
+                touched, unknown = set(_TABLES), self._nft.unknown
 
     async def _wait(self, news: socket.socket) -> set[str]:
         """The tables of ours that somebody else has touched; posts the counter when it is told."""
