@@ -84,14 +84,14 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         return speaker.launch(settings.exabgp_config, settings.bridge_socket)
 
     nft = Nft()
-    clamps, guard, exemption = MssClampTable(nft), GuardTable(nft), ExemptionTable(nft)
+    clamps, guard, exemption, esp_ports = MssClampTable(nft), GuardTable(nft), ExemptionTable(nft), EspPortTable(nft)
     memory = GuardedPrefixes(settings.state_dir)
     charons = Charons(connect)
     supervisor = Supervisor(settings.run_dir, launch, mailbox.post) if settings.is_supervisor else None
     tables: dict[str, AnyTable] = {
         "processes": Processes(charons, supervisor),
         "sysctls": cast("AnyTable", kernel.sysctls),
-        "esp_ports": cast("AnyTable", EspPortTable(nft)),
+        "esp_ports": cast("AnyTable", esp_ports),
         "links": cast("AnyTable", kernel.links),
         "addresses": cast("AnyTable", kernel.addresses),
         "adjacencies": cast("AnyTable", kernel.adjacencies),
@@ -154,7 +154,7 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         jobs = [
             ("capability", probe_until_able()),
             ("kernel", kernel.run()),
-            ("nftables", filter_watch.Watch(nft, guard, exemption, clamps, mailbox.post).run()),
+            ("nftables", filter_watch.Watch(nft, guard, exemption, clamps, mailbox.post, esp_ports=esp_ports).run()),
             ("translators", Translators(nft, mailbox.post).run()),
             ("memory", remember()),
             ("exabgp", bgp.run()),

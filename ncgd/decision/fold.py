@@ -59,7 +59,12 @@ def fold(world: World, event: ev.Event, now: float) -> World:  # noqa: PLR0912 -
         case ExemptionRead() | NatChainsRead() | AgentConfigRead() | AgentRulesRead():
             return fold_masquerade(world, event)
         case (
-            ev.PrefixesRemembered() | ev.GuardRead() | ev.GuardCounted() | ev.ClampsRead() | ev.FilterUnreadable()
+            ev.PrefixesRemembered()
+            | ev.GuardRead()
+            | ev.GuardCounted()
+            | ev.ClampsRead()
+            | ev.EspPortsRead()
+            | ev.FilterUnreadable()
         ) | ev.TableWritten(table="guard" | "masquerade" | "memory"):
             return fold_protection(world, event)
         case ev.TableWritten():

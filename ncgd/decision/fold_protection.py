@@ -11,7 +11,15 @@ from ncgd.model.fib import RouteChange
 from ncgd.model.masquerade import Extra
 from ncgd.model.prefix import Prefix
 
-Told = ev.PrefixesRemembered | ev.GuardRead | ev.GuardCounted | ev.ClampsRead | ev.FilterUnreadable | ev.TableWritten
+Told = (
+    ev.PrefixesRemembered
+    | ev.GuardRead
+    | ev.GuardCounted
+    | ev.ClampsRead
+    | ev.EspPortsRead
+    | ev.FilterUnreadable
+    | ev.TableWritten
+)
 
 
 def fold_protection(world: World, event: Told) -> World:
@@ -33,14 +41,19 @@ def fold_protection(world: World, event: Told) -> World:
             new = packets - before if packets >= before else packets
             return replace(world, guard_packets=packets, guard_drops=world.guard_drops + new)
         case ev.ClampsRead(clamps=clamps):
-            believed = world.written.get("clamps", {})
-            drift = sum(1 for key, row in believed.items() if row is not None and row != clamps.get(str(key)))
-            written: dict[str, Rows] = {**world.written, "clamps": dict(clamps.items())}
-            return replace(world, written=written, drift=world.drift + drift)
+            return _fold_read(world, "clamps", dict(clamps.items()))
+        case ev.EspPortsRead(ports=ports):
+            return _fold_read(world, "esp_ports", dict(ports.items()))
         case ev.FilterUnreadable(reason=reason):
             return replace(world, filter_reason=reason)
         case ev.TableWritten():
             return _fold_written(world, event)
+
+
+def _fold_read(world: World, table: str, found: Rows) -> World:
+    believed = world.written.get(table, {})
+    drift = sum(1 for key, row in believed.items() if row is not None and row != found.get(key))
+    return replace(world, written={**world.written, table: found}, drift=world.drift + drift)
 
 
 def _fold_written(world: World, event: ev.TableWritten) -> World:

@@ -12,7 +12,7 @@ from ncgd.model.cluster_range import ClusterRange
 from ncgd.model.delta import Outcome
 from ncgd.model.fib import ForeignRoute, Interface, Nexthop, NexthopGroup, RouteChange, Way
 from ncgd.model.flaw import Flaw
-from ncgd.model.ike import IkeFailure, TunnelSa
+from ncgd.model.ike import EspPort, IkeFailure, TunnelSa
 from ncgd.model.masquerade_event import MasqueradeEvent
 from ncgd.model.prefix import IPAddress, Prefix
 from ncgd.model.probe import ProbeReport
@@ -298,6 +298,13 @@ class ClampsRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EspPortsRead:
+    """The UDP ports whose ESP this ncgd's sockets are given, by number."""
+
+    ports: Mapping[int, EspPort]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FilterUnreadable:
     """nftables cannot be read; ``reason`` names what is missing and what to do."""
 
@@ -383,6 +390,7 @@ Event = (
     | MasqueradeEvent
     | GuardCounted
     | ClampsRead
+    | EspPortsRead
     | FilterUnreadable
     | ProbesRead
     | TableWritten

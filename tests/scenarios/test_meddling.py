@@ -182,3 +182,12 @@ def test_a_speaker_that_nobody_supervises_is_left_alone() -> None:
     site.tell(ev.SpeakerLost(reason="gone"))
     site.now += 60
     assert _processes(site) == []
+
+
+def test_flushed_rules_that_unwrap_esp_without_charon_are_written_again() -> None:
+    """Nobody looked, and a charon that was killed behind a NAT took its tunnels along."""
+    site = healthy_site()
+    site.tell(ev.EspPortsRead(ports={}))
+    steps = [step for step in site.one_pass().steps if isinstance(step, Step) and step.table == "esp_ports"]
+    assert [list(step.delta.set) for step in steps] == [[4500]]
+    assert site.world.drift == 1

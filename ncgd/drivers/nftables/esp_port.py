@@ -5,8 +5,10 @@ along, though all SAs are still there. A socket of ncgd's unwraps meanwhile: whe
 at the port, what is ESP goes on to ours. There is no moment in between, and nobody has to notice that charon died.
 """
 
+import json
 import logging
 import socket
+from typing import Any
 
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.errors import DriverError, TimedOut
@@ -26,6 +28,13 @@ class EspPortTable:
     def __init__(self, nft: Nft) -> None:
         self._nft = nft
         self._sockets: dict[int, socket.socket] = {}
+
+    async def read(self) -> dict[int, EspPort]:
+        """The ports of which both rules are in force, with our sockets. Raises DriverError."""
+        listing = await self._nft.listed(TABLE)
+        rules = _rules(json.loads(listing)) if listing else []
+        ours = {port: each.getsockname()[1] for port, each in self._sockets.items()}
+        return {port: EspPort(port=port) for port, our in ours.items() if {(port, 0), (port, our)} <= set(rules)}
 
     async def write(self, delta: Delta[int, EspPort]) -> Outcome[int]:
         """Replace the table in one transaction, with sockets that are there before it.
@@ -47,6 +56,20 @@ class EspPortTable:
             for each in given_up:
                 each.close()
         return Outcome()
+
+
+def _rules(listing: dict[str, Any]) -> list[tuple[int, int]]:
+    """The port that each rule is about, and where it sends that, or 0: it leaves it alone."""
+    found = []
+    for rule in (row["rule"] for row in listing["nftables"] if "rule" in row):
+        ports = [each["match"]["right"] for each in rule["expr"] if _is_port(each.get("match", {}).get("left"))]
+        to = [each["mangle"]["value"] for each in rule["expr"] if _is_port(each.get("mangle", {}).get("key"))]
+        found += [(port, sum(to)) for port in ports]
+    return found
+
+
+def _is_port(left: object) -> bool:
+    return left == {"payload": {"protocol": "udp", "field": "dport"}}
 
 
 def _unwrapping_socket() -> socket.socket:

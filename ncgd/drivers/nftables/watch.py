@@ -12,20 +12,21 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
-from ncgd.drivers.nftables import agent, clamps_json, exemption_text, guard_text
+from ncgd.drivers.nftables import agent, clamps_json, esp_port, exemption_text, guard_text
 from ncgd.drivers.nftables.clamps import MssClampTable
+from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import Post
 from ncgd.errors import DriverError, Unavailable
-from ncgd.model.event import ClampsRead, FilterUnreadable, GuardCounted
+from ncgd.model.event import ClampsRead, EspPortsRead, FilterUnreadable, GuardCounted
 from ncgd.model.masquerade import AGENT
 from ncgd.model.masquerade_event import AgentRulesRead
 
 _log = logging.getLogger(__name__)
 
-_TABLES = (agent.TABLE, clamps_json.TABLE, exemption_text.TABLE, guard_text.TABLE)
+_TABLES = (agent.TABLE, clamps_json.TABLE, esp_port.TABLE, exemption_text.TABLE, guard_text.TABLE)
 _PAUSE_SECONDS = 0.02
 """The first news is acted on at once, what comes within this time after it is taken together."""
 _FIGHT_SECONDS = 1.0
@@ -50,16 +51,24 @@ _SEQUENCE = 1
 
 
 class Watch:
-    """Posts GuardRead, ExemptionRead, ClampsRead, GuardCounted: at the start, and when others changed something."""
+    """Posts what our tables hold, and GuardCounted: at the start, and when others changed something."""
 
     def __init__(
-        self, nft: Nft, guard: GuardTable, exemption: ExemptionTable, clamps: MssClampTable, post: Post
+        self,
+        nft: Nft,
+        guard: GuardTable,
+        exemption: ExemptionTable,
+        clamps: MssClampTable,
+        post: Post,
+        *,
+        esp_ports: EspPortTable,
     ) -> None:
         self._nft = nft
         self._agent = agent.AgentTable(nft)
         self._guard = guard
         self._exemption = exemption
         self._clamps = clamps
+        self._esp_ports = esp_ports
         self._post = post
 
     async def run(self) -> None:
@@ -84,6 +93,8 @@ class Watch:
                 self._post(await self._exemption.read())
             if agent.TABLE in touched:
                 self._post(AgentRulesRead(rules=(await self._agent.read()).get(AGENT)))
+            if esp_port.TABLE in touched:
+                self._post(EspPortsRead(ports=await self._esp_ports.read()))
             if clamps_json.TABLE in touched:
                 self._post(ClampsRead(clamps=await self._clamps.read()))
             if touched:

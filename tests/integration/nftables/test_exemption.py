@@ -12,6 +12,7 @@ import pytest
 from ncgd.decision.masquerade import translators
 from ncgd.drivers.nftables.agent import AgentTable
 from ncgd.drivers.nftables.clamps import MssClampTable
+from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.translators import Translators
@@ -127,7 +128,8 @@ class Exempting:
         nft = Nft()
         self.table = ExemptionTable(nft)
         self.events: list[Event] = []
-        self.watch = Watch(nft, GuardTable(nft), self.table, MssClampTable(nft), self.events.append)
+        tables = (GuardTable(nft), self.table, MssClampTable(nft))
+        self.watch = Watch(nft, *tables, self.events.append, esp_ports=EspPortTable(nft))
 
     async def set(self, *rows: Prefix | Extra) -> None:
         assert not (await self.table.write(Delta(set=dict.fromkeys(rows)))).failed

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ncgd.drivers.nftables.clamps import MssClampTable
+from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.transport import Nft
@@ -40,7 +41,14 @@ class Filter:
         self.guard = GuardTable(self.nft)
         self.clamps = MssClampTable(self.nft)
         self.events: list[Event] = []
-        self.watch = Watch(self.nft, self.guard, ExemptionTable(self.nft), self.clamps, self.events.append)
+        self.watch = Watch(
+            self.nft,
+            self.guard,
+            ExemptionTable(self.nft),
+            self.clamps,
+            self.events.append,
+            esp_ports=EspPortTable(self.nft),
+        )
 
     async def set(self, *rows: Prefix | str) -> None:
         assert not (await self.guard.write(Delta(set=dict.fromkeys(rows)))).failed

@@ -19,6 +19,7 @@ from ncgd.daemon.mailbox import Mailbox
 from ncgd.daemon.processes import Processes
 from ncgd.drivers.kernel.tables import Kernel
 from ncgd.drivers.nftables.clamps import MssClampTable
+from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.transport import Nft
@@ -91,7 +92,8 @@ class Ncgd:
         role = Role(part=Part.UNDECIDED, reason=RoleReason.NOT_READ, message="not read yet")
         self._loop = Loop(self._mailbox, typed, kernel.program, self.space.name, role=role)
         post(await memory.read())
-        jobs = [kernel.run(), Watch(nft, guard, exemption, clamps, post).run(), self._loop.run()]
+        filters = Watch(nft, guard, exemption, clamps, post, esp_ports=EspPortTable(nft))
+        jobs = [kernel.run(), filters.run(), self._loop.run()]
         tasks = [asyncio.ensure_future(job) for job in jobs]
         self._ready.set()
         await self._end.wait()

@@ -1,6 +1,8 @@
 """ESP in UDP while charon is away: what comes of a write that a busy machine is too slow for."""
 
 import asyncio
+import json
+import re
 
 import pytest
 
@@ -38,3 +40,37 @@ def test_a_kernel_that_cannot_is_none() -> None:
     table = EspPortTable(Failing(Rejected("nft -f -: Operation not supported")))
     for delta in (PORT, GONE):
         assert not asyncio.run(table.write(delta)).failed
+
+
+class Holding(Nft):
+    """nft with one table, as it lists it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rules: list[object] = []
+
+    async def run(self, *arguments: str, text: bytes | None = None) -> bytes:
+        """Take the rules that send a port elsewhere or leave it alone; or list them."""
+        if text is None:
+            assert arguments[:2] == ("-j", "list")
+            return json.dumps(
+                {"nftables": [{"table": {}}, *({"rule": {"expr": rule}} for rule in self.rules)]}
+            ).encode()
+        key = {"payload": {"protocol": "udp", "field": "dport"}}
+        self.rules = []
+        for port, ours in re.findall(r"dport (\d+) .*(?:accept|dport set (\d+))", text.decode()):
+            verdict = {"mangle": {"key": key, "value": int(ours)}} if ours else {"accept": None}
+            self.rules.append([{"match": {"op": "==", "left": key, "right": int(port)}}, verdict])
+        return b""
+
+
+def test_what_somebody_flushed_is_seen_to_be_gone() -> None:
+    nft = Holding()
+    table = EspPortTable(nft)
+    assert asyncio.run(table.read()) == {}
+    asyncio.run(table.write(PORT))
+    assert asyncio.run(table.read()) == PORT.set
+    assert asyncio.run(EspPortTable(nft).read()) == {}, "an earlier ncgd's socket is gone"
+    nft.rules.pop()
+    assert asyncio.run(table.read()) == {}
+    asyncio.run(table.write(GONE))

@@ -8,6 +8,7 @@ import pytest
 
 from ncgd.drivers.nftables import transport, watch
 from ncgd.drivers.nftables.clamps import MssClampTable
+from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
 from ncgd.drivers.nftables.guard import GuardTable
 from ncgd.drivers.nftables.transport import Nft
@@ -39,7 +40,9 @@ def test_a_write_whose_outcome_is_unknown_has_everything_read_again(monkeypatch:
         guard = GuardTable(nft)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         ours.setblocking(False)
-        watching = watch.Watch(nft, guard, ExemptionTable(nft), MssClampTable(nft), events.append)
+        watching = watch.Watch(
+            nft, guard, ExemptionTable(nft), MssClampTable(nft), events.append, esp_ports=EspPortTable(nft)
+        )
         following = asyncio.ensure_future(watching._follow(ours))
         await until(lambda: any(isinstance(event, ClampsRead) for event in events))
         events.clear()
