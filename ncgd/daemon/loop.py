@@ -34,7 +34,7 @@ from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
 from ncgd.model.role import STANDALONE, Role
 from ncgd.model.spec import Intent
-from ncgd.plan.order import BESIDE, WITHDRAWN_FIRST
+from ncgd.plan.order import BEFORE_REMOVALS, BESIDE, WITHDRAWN_FIRST
 from ncgd.plan.plan import Plan, RouteStep, Step, make_plan
 
 log = logging.getLogger("ncgd")
@@ -149,7 +149,7 @@ class Loop:
         if isinstance(step, RouteStep):
             self._programming = asyncio.create_task(self._program_routes(step.change), name="program routes")
             return
-        if step.table in self._slow or (_only_removes(step) and WITHDRAWN_FIRST in self._slow):
+        if step.table in self._slow or (_only_removes(step) and self._slow.keys() & BEFORE_REMOVALS):
             return  # planned again once it is done
         if step.delta.remove and step.table != WITHDRAWN_FIRST and self._programming is not None:
             await self._programming  # make before break: routes point at what is removed until they are re-pointed
@@ -203,7 +203,8 @@ class Loop:
 
 
 def _only_removes(step: Step) -> bool:
-    return bool(step.delta.remove) and not step.delta.set and step.table not in BESIDE
+    is_small = step.table not in BESIDE and step.table != WITHDRAWN_FIRST
+    return bool(step.delta.remove) and not step.delta.set and is_small
 
 
 def wall_time() -> str:

@@ -32,3 +32,7 @@ BESIDE = frozenset({"guard", "masquerade", "memory"})
 
 WITHDRAWN_FIRST = "neighbors"
 """A peer is told that a prefix is gone before the way to it goes."""
+
+BEFORE_REMOVALS = frozenset({WITHDRAWN_FIRST, "nexthops"})
+"""Nothing else is removed while one of these is being written: the kernel takes next hops along with their device, the
+last of a group with its routes."""

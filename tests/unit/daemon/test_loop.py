@@ -11,7 +11,7 @@ from ncgd.drivers.port import OwnedTable
 from ncgd.errors import TimedOut
 from ncgd.model import event as ev
 from ncgd.model.delta import Delta, Outcome
-from ncgd.model.fib import RouteChange
+from ncgd.model.fib import Interface, RouteChange
 from ncgd.model.prefix import Prefix
 from ncgd.model.spec import Intent
 from ncgd.plan.order import BOTTOM_UP
@@ -151,6 +151,28 @@ def test_nothing_is_removed_before_the_peers_have_been_told() -> None:
             await rig.until(lambda turn=turn: rig.loop.state.passes > passes + turn)
         assert not any(write.remove for write in rig.tables["credentials"].writes)
         rig.tables["neighbors"].gate.set()
+        await rig.until(lambda: rig.tables["credentials"].writes[-1].remove)
+
+    run(scenario)
+
+
+def test_nothing_is_removed_before_groups_point_elsewhere() -> None:
+    """With a device goes its next hop, with the last of a group the group, and with that, silently, its routes."""
+
+    async def scenario(rig: Rig, _: "asyncio.Task[None]") -> None:
+        rig.tables["nexthops"].gate.clear()
+        device = Interface(index=7, name="ncg-tunnel-1", kind="xfrm", mtu=1400, is_up=True)
+        rig.mailbox.post(ev.InterfacesRead(interfaces={device.name: device}))
+        rig.mailbox.post(ev.SpeakerUp(version="5.0.15", neighbors=frozenset()))
+        rig.mailbox.post(ev.SpeakerRead())
+        await rig.until(lambda: rig.tables["nexthops"].writes and rig.tables["credentials"].writes)
+        rig.mailbox.post(ev.IntentRead(intent=Intent()))
+        passes = rig.loop.state.passes
+        for turn in range(1, 4):
+            rig.mailbox.post(ev.Ticked())
+            await rig.until(lambda turn=turn: rig.loop.state.passes > passes + turn)
+        assert not any(write.remove for table in ("credentials", "links") for write in rig.tables[table].writes)
+        rig.tables["nexthops"].gate.set()
         await rig.until(lambda: rig.tables["credentials"].writes[-1].remove)
 
     run(scenario)
