@@ -140,7 +140,7 @@ def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
     One for a configuration that was taken back since is over when it has ended, and what is loaded now is up.
     """
     installed = {tunnel: sa.digest for tunnel, sa in sas.items() if sa.state == SaState.INSTALLED}
-    alive = {ike_id for sa in sas.values() for ike_id in (sa.ike_id, sa.pending_ike_id, *sa.stale_ike_ids)}
+    alive = world.charons[charon].ike_ids
     connections = world.written.get("connections", {})
     settled = {
         tunnel

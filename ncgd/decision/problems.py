@@ -13,7 +13,7 @@ from ncgd.decision.tunnels import is_orphan
 from ncgd.decision.world import MEDDLED, World
 from ncgd.model import prefix as px
 from ncgd.model.fib import METRIC, ForeignRoute
-from ncgd.model.ike import SaState
+from ncgd.model.ike import SaState, StaleSa
 from ncgd.model.masquerade import PRIORITY
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
@@ -360,6 +360,9 @@ def shadow_text(row: ForeignRoute) -> str:
 
 def _is_open(table: str, key: object, world: World, desired: Desired) -> bool:
     """Whether a failed row is still to be done. What nobody wants any more is not tried again, and no problem."""
+    if isinstance(key, StaleSa):
+        charon = world.charons.get(key.charon)
+        return charon is not None and key.ike_id in charon.ike_ids
     wanted, there = desired.tables.get(table, {}), observed(table, world)
     return table == "sas" or (key in wanted) != (key in there) or wanted.get(key) != there.get(key)
 

@@ -50,6 +50,12 @@ class CharonView:
     """Last known; still true, as far as we know, while VICI is away."""
     reason: str = ""
 
+    @property
+    def ike_ids(self) -> frozenset[str]:
+        """All IKE SAs that it holds for us, also those under way."""
+        ids = (each for sa in self.sas.values() for each in (sa.ike_id, sa.pending_ike_id, *sa.stale_ike_ids))
+        return frozenset(each for each in ids if each)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakerView:

@@ -80,6 +80,10 @@ def is_sas(step: object) -> TypeGuard[Step]:
     return isinstance(step, Step) and step.table == "sas"
 
 
+def is_ending(step: object) -> TypeGuard[Step]:
+    return isinstance(step, Step) and bool(step.delta.remove)
+
+
 def rows_set(site: Site, table: str, since: int) -> list[object]:
     """The rows of a table that the plans after so many have set, in order."""
     steps = [step for plan in site.plans[since:] for step in plan.steps]
@@ -171,3 +175,13 @@ def test_a_row_whose_write_failed_is_written_again_when_what_was_there_is_wanted
     site.tell(ev.IntentRead(intent=site.intent))
     site.settle()
     assert rows_set(site, "clamps", before) == ["ncg-tunnel-1"]
+
+
+def test_an_sa_that_a_hung_charon_did_not_end_is_no_problem_once_that_charon_has_ended() -> None:
+    """NotApplied stood in the status for a minute."""
+    site = healthy_site()
+    site.failing["sas"] = "charon did not answer within 5 s"
+    site.tell(ev.IntentRead(intent=replace(site.intent, tunnels={}, peers={})))
+    site.settle()
+    assert "processes" in {step.table for plan in site.plans for step in plan.steps if is_ending(step)}
+    assert [problem.object for problem in site.report().problems if problem.reason == "NotApplied"] == []
