@@ -26,16 +26,14 @@ if TYPE_CHECKING:
 
 PIPE_BYTES = 1 << 20
 """Size of ExaBGP's pipe, so that a burst does not wait for us."""
-
 BEHIND_BYTES = 8 << 20
 """More edits than this unsent and the client is behind: it gets the tables again instead."""
-
 CHUNK = 1000
 """Prefixes per line of a snapshot."""
-
 REFRESH_SECONDS = 5.0
 """Without enhanced route refresh (RFC 7313) a refreshed table counts as whole after so long a silence."""
-
+BEGIN_SECONDS = 30.0
+"""So long a peer may take to begin. ExaBGP does not tell who speaks RFC 7313 before the peer does."""
 RESTART_UNKNOWN = -1
 """The peer does graceful restart, but its OPEN was read by an earlier bridge."""
 
@@ -241,7 +239,7 @@ class Speaker:
     def _asked(self, session: Session, *_: object) -> None:
         """Only now silence means something: before, a busy ExaBGP may not have asked the peer at all."""
         if session.refreshing and not session.is_delimited:
-            session.settled_at = time.monotonic() + REFRESH_SECONDS
+            session.settled_at = time.monotonic() + BEGIN_SECONDS
 
 
 def restart_seconds(graceful: dict[str, Any] | None) -> int | None:
