@@ -42,8 +42,9 @@ def advertised_meds(intent: Intent, lost: Collection[str] = ()) -> dict[str, int
         meds[name] = med
     if lost:
         best = min(meds.values())
-        urgent = max(1, best // 2) if best else 0  # nothing is better than 0
+        urgent = max(1, best // 2) if best else 0
         meds |= {name: urgent for name in meds if name not in lost}
+        meds |= {name: max(urgent + 1, meds[name]) for name in lost}  # nothing is better than 0
     return meds
 
 

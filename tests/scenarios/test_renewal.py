@@ -75,6 +75,16 @@ def test_a_far_side_whose_table_has_not_come_whole_is_told_as_well() -> None:
     assert watch_renewals(site, DRAIN_SECONDS + 1) == ["tunnel-1"]
 
 
+def test_a_far_side_that_is_told_the_best_of_meds_is_told_a_worse_one() -> None:
+    """Nothing is better than 0, so nothing was told, and the tunnel counted as empty at once."""
+    both = ha_vpn()
+    site = healthy_site(replace(both, peers={name: replace(peer, med=0) for name, peer in both.peers.items()}))
+    site.after(PATIENCE_SECONDS)
+    change(site, 1)
+    assert watch_renewals(site, DRAIN_SECONDS + 1) == ["tunnel-1"]
+    assert meds(site) == {"peer-1": 0, "peer-2": 0}
+
+
 def test_a_far_side_that_is_slow_to_follow_is_waited_for_and_not_for_ever() -> None:
     """A flow still came back through the tunnel when its new SA was made, and lost what was under way."""
     site = healthy_site()
