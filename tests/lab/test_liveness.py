@@ -1,5 +1,6 @@
 """A tunnel whose data path dies without a word: traffic and return path move, and come back."""
 
+import base64
 import os
 import re
 import signal
@@ -8,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import yaml
 
 from ncgd.lab import gateway, topology
 from tests.integration.netns import until
-from tests.lab import cloud_side, site_side
+from tests.lab import cloud_side, scraped, site_side
 from tests.lab.conftest import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -50,6 +52,20 @@ def test_the_probe_proves_both_tunnels(lab: Lab) -> None:
     until(lambda: all("probe Alive" in t["message"] for t in lab.status()["tunnels"]), what="both probed")
 
 
+def test_metrics_are_by_prometheus_rules_count_round_trips_and_hold_no_secret(lab: Lab) -> None:
+    name = "ncgd_tunnel_round_trip_seconds"
+    for tunnel in ("tunnel-1", "tunnel-2"):
+        until(lambda tunnel=tunnel: scraped.value(f"{name}_count", tunnel=tunnel) > 10, 20, "echoes are counted")
+        assert 0 < scraped.value(f"{name}_sum", tunnel=tunnel) / scraped.value(f"{name}_count", tunnel=tunnel) < 1
+    text = scraped.text()
+    check = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (check.returncode, check.stdout + check.stderr) == (0, "")
+    (secret,) = yaml.safe_load_all((gateway.RESOURCES / site_side.SECRET).read_text())
+    for key in secret["data"].values():
+        assert key not in text
+        assert base64.b64decode(key).decode() not in text
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -65,10 +81,13 @@ def test_a_silent_blackhole_moves_the_traffic_and_the_return_path(lab: Lab, rule
 
 def assert_survives(lab: Lab, rule: str) -> None:
     """Tunnel 1 is found dead, tunnel 2 takes over both directions, and all is as before when the fault is gone."""
-    before = interfaces_used(lab)
+    before, failovers = interfaces_used(lab), scraped.value("ncgd_failovers_total", cause="DataPathDead")
     with blackhole(lab, rule):
         until(lambda: reasons(lab).get("tunnel-1") == "DataPathDead", 20, "tunnel-1 is found dead")
         until(lambda: len(interfaces_used(lab)) == 1, what="one tunnel carries")
+        until(lambda: scraped.value("ncgd_failovers_total", cause="DataPathDead") == failovers + 1)
+        last = lab.status()["failovers"]["recent"][-1]
+        assert (last["peer"], last["cause"], last["successors"]) == ("peer-1", "DataPathDead", ["peer-2"])
         until(lambda: meds(lab).get("peer-2") == {50}, what="the survivor is preferred for the return path")
         assert lab.status()["status"] == "Degraded"
         problem = next(p for p in lab.status()["problems"] if p["reason"] == "DataPathDead")

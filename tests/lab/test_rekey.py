@@ -9,7 +9,7 @@ import pytest
 from ncgd.lab import gateway
 from ncgd.lab.topology import STATE
 from tests.integration.netns import until
-from tests.lab import cloud_side, site_side
+from tests.lab import cloud_side, scraped, site_side
 from tests.lab.conftest import Lab
 from tests.lab.rekeys import NODE, TUNNEL, rekey, spis
 from tests.lab.site_side import SECRET, TUNNELS, edited
@@ -26,6 +26,24 @@ def test_a_rekey_by_either_side_or_both_at_once(lab: Lab, what: str) -> None:
     with undisturbed():
         for who in EVERYBODY:
             rekey(what, who)
+
+
+def test_rekeys_are_counted_and_traffic_is_counted_on(lab: Lab) -> None:
+    def negotiated() -> dict[str, float]:
+        kinds = ("new", "esp_rekey", "ike_rekey")
+        return {kind: scraped.value("ncgd_tunnel_negotiations_total", tunnel=TUNNEL, kind=kind) for kind in kinds}
+
+    def received() -> float:
+        return scraped.value("ncgd_tunnel_esp_packets_total", tunnel=TUNNEL, direction="in")
+
+    before = negotiated()
+    for what in ("child", "ike"):
+        packets = until(received, 10, "its echoes are answered")
+        rekey(what, ("us",))
+        until(lambda least=packets: received() > least, 10, "more, not begun anew")
+    expected = {**before, "esp_rekey": before["esp_rekey"] + 1, "ike_rekey": before["ike_rekey"] + 1}
+    until(lambda: negotiated() == expected, 10, str(expected))
+    assert scraped.value("ncgd_tunnel_esp_sa_age_seconds", tunnel=TUNNEL) < 60
 
 
 @pytest.mark.parametrize("who", ["us", "cloud"])
