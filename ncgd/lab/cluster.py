@@ -24,6 +24,7 @@ from ncgd.lab.cluster_topology import (
 from ncgd.lab.failure import LabFailure, run
 from ncgd.lab.install import CHECKOUT, VENV
 from ncgd.lab.processes import end_in, spawn, wait_until
+from ncgd.lab.relay import STATUS_PORT
 from ncgd.lab.topology import STATE, VM, build_nodes, exists, inside, namespace
 
 Json = dict[str, Any]
@@ -157,6 +158,7 @@ def start_worker(worker: str) -> None:
     masquerade(worker)
     ncgd = [str(VENV / "bin" / "ncgd"), "--supervise", "--source", "kubernetes", "--kubeconfig", str(KUBECONFIG)]
     ncgd += ["--run-dir", str(STATE / worker), "--node", worker]
+    ncgd += ["--status-address", f"127.0.0.1:{STATUS_PORT}"]
     keeper = [str(VENV / "bin" / "python"), "-m", "ncgd.lab.keeper", "--"]
     spawn(worker, "keeper", [*keeper, *ncgd], {"PATH": gateway.PATH})
 

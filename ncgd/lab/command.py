@@ -1,4 +1,4 @@
-"""The command line: ``up``, ``status``, ``exec``, ``node``, ``down``."""
+"""The command line: ``up``, ``status``, ``page``, ``exec``, ``node``, ``down``."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from ncgd.lab import cloud, cluster, gateway, install, interface, machine, processes, proof, render, topology
+from ncgd.lab import cloud, cluster, gateway, install, interface, machine, processes, proof, relay, render, topology
 from ncgd.lab.cluster_topology import CLUSTER, WORKERS
 from ncgd.lab.failure import LabFailure
 
@@ -40,6 +40,7 @@ try this:
   sudo python3 -m ncgd.lab exec gw -- ip route show proto 157    what ncgd learned and installed
   sudo python3 -m ncgd.lab exec gw -- ncgctl explain 10.128.0.0/20
   sudo python3 -m ncgd.lab exec cloud0 -- birdc -s /run/ncgd-lab/cloud0/bird.ctl show route
+  sudo python3 -m ncgd.lab page                                  the status page, for your browser
   edit /run/ncgd-lab/resources/*.yaml                            live in under a second
   sudo python3 -m ncgd.lab down
 
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="up|status|exec|node|down")
+    commands = parser.add_subparsers(required=True, metavar="up|status|page|exec|node|down")
     up = commands.add_parser("up", help="install what is missing, build and start everything, prove that it works")
     up.add_argument(
         "--topology",
@@ -110,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.set_defaults(run=_up)
     commands.add_parser("status", help="nodes, programs, and the gateway's own status").set_defaults(run=_status)
+    page = commands.add_parser("page", help="show the status page to a browser on this machine, until ^C")
+    page.add_argument("--port", type=int, default=relay.STATUS_PORT, help="on 127.0.0.1 (default %(default)s)")
+    page.add_argument("--node", choices=("gw", *WORKERS), help="whose (default: the gateway's)")
+    page.set_defaults(run=_page)
     execute = commands.add_parser("exec", help="run a command in a node: exec pod -- ping 10.128.0.10")
     execute.add_argument(
         "node", choices=tuple(topology.ALL_NODES), help="; ".join(f"{k}: {v}" for k, v in topology.ALL_NODES.items())
@@ -264,6 +269,20 @@ def _node(options: argparse.Namespace) -> int:
         case what:
             cluster.cordon(options.node, is_on=what == "cordon")
     return 0
+
+
+def _page(options: argparse.Namespace) -> int:
+    node = options.node or (cluster.holder() if _is_cluster() else "gw")
+    if not node or not topology.exists(node):
+        raise LabFailure("the lab is not up, or there is no gateway", "sudo python3 -m ncgd.lab up")
+    try:
+        outside = relay.listener(options.port)
+    except OSError as error:
+        raise LabFailure(f"cannot listen on port {options.port}: {error.strerror}", "give another --port") from error
+    outside.set_inheritable(True)
+    print(f"the page of {node}: http://127.0.0.1:{options.port}/ until ^C", flush=True)
+    relaying = (str(install.VENV / "bin" / "python"), "-m", "ncgd.lab.relay", str(outside.fileno()))
+    os.execvp("ip", topology.inside(node, *relaying))  # noqa: S606
 
 
 def _exec(options: argparse.Namespace) -> int:

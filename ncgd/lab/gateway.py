@@ -12,6 +12,7 @@ from ncgd.lab.failure import LabFailure
 from ncgd.lab.install import CHECKOUT, VENV
 from ncgd.lab.keeper import RESTARTED
 from ncgd.lab.processes import log_of, recorded, spawn
+from ncgd.lab.relay import STATUS_PORT
 from ncgd.lab.topology import STATE
 
 EXAMPLE = CHECKOUT / "config" / "examples" / "ha-vpn"
@@ -73,6 +74,8 @@ def start() -> None:
         str(RUN),
         "--node",
         "gw",
+        "--status-address",
+        f"127.0.0.1:{STATUS_PORT}",
     ]
     keeper = [str(VENV / "bin" / "python"), "-m", "ncgd.lab.keeper", "--"]
     spawn("gw", "keeper", [*keeper, *ncgd], {"PATH": PATH})
