@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ncgd.lab import render
 from ncgd.lab.failure import LabFailure, run, succeeds
+from ncgd.lab.far_end import GOOGLE, FarEnd
 from ncgd.lab.interface import Interface
 from ncgd.lab.processes import log_of, private_run, spawn, wait_until
 from ncgd.lab.topology import STATE, inside, namespace
@@ -14,12 +15,12 @@ CHARON = "/usr/lib/ipsec/charon"
 _DEVICE_MTU = 1398  # bytes: 1460 outside, UDP encapsulation, AES-GCM
 
 
-def start(cloud: tuple[Interface, ...], *, kernel: bool, prefixes: int) -> None:
+def start(cloud: tuple[Interface, ...], far_end: FarEnd = GOOGLE, *, kernel: bool, prefixes: int) -> None:
     """Start the cloud: the VPN interfaces, then their router tasks, then the VPC. Raises LabFailure."""
     for each in cloud:
         folder = STATE / each.node
         (folder / "strongswan.conf").write_text(render.strongswan(folder, kernel=kernel))
-        _write_secret(folder / "swanctl.conf", render.connection(each, kernel=kernel))
+        _write_secret(folder / "swanctl.conf", render.connection(each, far_end, kernel=kernel))
         if kernel:
             _ip(each.node, "link", "add", "ipsec0", "type", "xfrm", "dev", "lo", "if_id", "1")
         spawn(each.node, "charon", [CHARON], {"STRONGSWAN_CONF": str(folder / "strongswan.conf")})
@@ -27,7 +28,7 @@ def start(cloud: tuple[Interface, ...], *, kernel: bool, prefixes: int) -> None:
         _load(each)
         _ip(each.node, "link", "set", "ipsec0", "mtu", str(_DEVICE_MTU), "up")
         _ip(each.node, "addr", "add", f"{each.router_ip}/30", "dev", "ipsec0")
-        _configure_bird(each.node, render.router_task(each, prefixes))
+        _configure_bird(each.node, render.router_task(each, far_end, prefixes))
         start_bird(each.node)
     _configure_bird("vm", render.vpc(cloud))
     start_bird("vm")

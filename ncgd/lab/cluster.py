@@ -53,9 +53,6 @@ def start_api(kubeconfig: Path | None) -> None:
     Raises LabFailure.
     """
     objects = [*_manifests(gateway.RESOURCES), *map(_node_object, WORKERS)]
-    for item in objects:
-        if item["kind"] == "NetworkConnectivityGateway":  # as NCG has it: the pods' ranges come from the nodes
-            item["spec"] = {k: v for k, v in (item["spec"] or {}).items() if k != "advertisedPrefixes"} or None
     _OBJECTS.touch(mode=0o600)
     _OBJECTS.write_text(json.dumps(objects))
     KUBECONFIG.write_text(

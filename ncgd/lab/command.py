@@ -10,10 +10,12 @@ from pathlib import Path
 from ncgd.lab import cloud, cluster, gateway, install, interface, machine, processes, proof, relay, render, topology
 from ncgd.lab.cluster_topology import CLUSTER, WORKERS
 from ncgd.lab.failure import LabFailure
+from ncgd.lab.far_end import far_end_of
 
 READY_SECONDS = 90.0
 CLUSTER_READY_SECONDS = 120.0
 _OPTIONS = topology.STATE / "options.json"
+_EXAMPLES = ("ha-vpn", "standalone-vm", "aws", "azure")
 
 _DESCRIPTION = """\
 A site, an internet and a cloud VPC on this machine, in network namespaces:
@@ -23,7 +25,8 @@ A site, an internet and a cloud VPC on this machine, in network namespaces:
 
 "gw" runs the real ncgd on the manifests of config/examples/ha-vpn: two IPsec tunnels
 to a simulated HA VPN gateway, two BGP sessions with its Cloud Router (BIRD), and the
-VPC's prefixes in the kernel.
+VPC's prefixes in the kernel. "up --example" takes another folder of config/examples;
+for aws and azure the far end is one as their documents describe it.
 
 "up --topology cluster" has three nodes with a pod each instead of "pod" and "gw": ncgd
 runs on each of them and reads its resources from an API server; one of node1 and node2
@@ -91,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a gateway with a pod behind it (default), or three nodes of a cluster",
     )
     up.add_argument(
+        "--example",
+        choices=_EXAMPLES,
+        default=_EXAMPLES[0],
+        help=f"manifests of config/examples that gw runs on (default {_EXAMPLES[0]}); a cluster has its own",
+    )
+    up.add_argument(
         "--kubeconfig",
         type=Path,
         help="with --topology cluster: a real API server instead of the lab's own, one whose controllers do not mind "
@@ -149,7 +158,13 @@ class _Progress:
 def _up(options: argparse.Namespace) -> int:
     say = _Progress()
     install.ensure(say)
-    wanted = {"topology": options.topology, "dataplane": options.dataplane, "prefixes": options.prefixes}
+    example = "kubernetes" if options.topology == "cluster" else options.example
+    wanted = {
+        "topology": options.topology,
+        "example": example,
+        "dataplane": options.dataplane,
+        "prefixes": options.prefixes,
+    }
     if options.kubeconfig is not None and options.topology != "cluster":
         raise LabFailure("--kubeconfig is for --topology cluster")
     if topology.STATE.exists() or any(map(topology.exists, topology.ALL_NODES)):
@@ -158,11 +173,11 @@ def _up(options: argparse.Namespace) -> int:
     shape = CLUSTER if options.topology == "cluster" else topology.SITE
     say("making network namespaces: " + " ".join(shape.nodes))
     topology.build(shape)
-    gateway.copy_resources(options.dataplane, options.prefixes)
+    gateway.copy_resources(options.dataplane, options.prefixes, gateway.EXAMPLES / example)
     interfaces = interface.interfaces(gateway.RESOURCES)
     esp = "kernel" if kernel else "userspace"
     say(f"starting the cloud: strongSwan ({esp} ESP) and BIRD, {options.prefixes} more prefixes")
-    cloud.start(interfaces, kernel=kernel, prefixes=options.prefixes)
+    cloud.start(interfaces, far_end_of(example), kernel=kernel, prefixes=options.prefixes)
     if options.topology == "cluster":
         say("starting the API server, then ncgd on " + " ".join(WORKERS))
         cluster.start_api(options.kubeconfig)

@@ -15,7 +15,8 @@ from ncgd.lab.processes import log_of, recorded, spawn
 from ncgd.lab.relay import STATUS_PORT
 from ncgd.lab.topology import STATE
 
-EXAMPLE = CHECKOUT / "config" / "examples" / "ha-vpn"
+EXAMPLES = CHECKOUT / "config" / "examples"
+EXAMPLE = EXAMPLES / "ha-vpn"
 RESOURCES = STATE / "resources"
 RUN = STATE / "gw"
 SOCKET = RUN / "ncgd.sock"
@@ -26,15 +27,15 @@ _TOO_MANY_STARTS = 5  # more, and waiting longer helps nobody
 _MAX_PREFIXES = 5000  # what a peer accepts unless its manifest says otherwise
 
 
-def copy_resources(dataplane: str, prefixes: int) -> None:
-    """Put the example manifests where ncgd watches them, changed by what the options ask for and no more.
+def copy_resources(dataplane: str, prefixes: int, example: Path = EXAMPLE) -> None:
+    """Put an example's manifests where ncgd watches them, changed by what the options ask for and no more.
 
     Raises LabFailure when an option needs a resource that the example does not hold.
     """
-    shutil.copytree(EXAMPLE, RESOURCES)
-    RESOURCES.chmod(0o700)
-    for path in RESOURCES.iterdir():
-        path.chmod(0o600)
+    RESOURCES.mkdir(mode=0o700)
+    for path in example.glob("*.yaml"):
+        shutil.copy(path, RESOURCES)
+        (RESOURCES / path.name).chmod(0o600)
     if dataplane != "auto":
         _set_everywhere("NetworkConnectivityGateway", "dataplane", dataplane)
     if prefixes >= _MAX_PREFIXES:
@@ -48,7 +49,7 @@ def _set_everywhere(kind: str, field: str, value: str) -> None:
         path.write_text(text)
         changed += count
     if not changed:
-        raise LabFailure(f"{EXAMPLE} holds no {kind} with a spec: cannot set {field} to {value}")
+        raise LabFailure(f"{RESOURCES} holds no {kind} with a spec: cannot set {field} to {value}")
 
 
 def with_field(text: str, kind: str, field: str, value: str) -> tuple[str, int]:

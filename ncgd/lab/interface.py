@@ -1,4 +1,4 @@
-"""The two interfaces of the HA VPN gateway, as the gateway's manifests describe them.
+"""The interfaces of the VPN gateway at the far end, two at most, as the gateway's manifests describe them.
 
 An operator sets up HA VPN to match the manifests; so does the lab: whatever addresses, AS numbers and pre-shared
 keys stand there, the cloud expects.
@@ -24,7 +24,7 @@ print(json.dumps([manifest for text in texts for manifest in yaml.safe_load_all(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """One HA VPN interface: its node, tunnel and session. Addresses are texts."""
+    """One interface: its node, tunnel and session. Addresses are texts."""
 
     node: str
     address: str
@@ -64,9 +64,10 @@ def interfaces(resources: Path) -> tuple[Interface, ...]:
                         gateway_asn=session["localASN"],
                     )
                 )
-    if [each.node for each in found] != list(ADDRESSES):
+    nodes = [each.node for each in found]
+    if not nodes or len(set(nodes)) != len(nodes):
         raise LabFailure(
-            f"{resources} does not hold one tunnel with a BGP peer to each of {', '.join(ADDRESSES.values())}"
+            f"{resources} does not hold one tunnel with a BGP peer to each, or one, of {', '.join(ADDRESSES.values())}"
         )
     return tuple(found)
 

@@ -4,6 +4,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from ncgd.lab.failure import LabFailure
+from ncgd.lab.far_end import FarEnd
 from ncgd.lab.interface import Interface
 from ncgd.lab.topology import EXTRA, SUBNET, VM
 
@@ -45,10 +46,9 @@ swanctl {{
 """
 
 
-def connection(each: Interface, *, kernel: bool) -> str:
-    """swanctl.conf of a responder as Google describes HA VPN: AES-GCM first, PFS, TS 0/0, 36 000 s and 10 800 s."""
+def connection(each: Interface, far_end: FarEnd, *, kernel: bool) -> str:
+    """swanctl.conf of a responder: traffic selectors 0/0, and what the far end is like."""
     if_id = "if_id_in = 1\n        if_id_out = 1" if kernel else ""
-    groups = "curve25519-ecp256-ecp384-modp2048-modp4096"
     return f"""
 connections {{
     gateway {{
@@ -57,9 +57,9 @@ connections {{
         remote_addrs = %any
         mobike = no
         unique = replace
-        dpd_delay = 20s
-        rekey_time = 36000s
-        proposals = aes256gcm16-aes128gcm16-prfsha256-prfsha384-prfsha512-{groups},aes256-aes128-sha256-sha1-{groups}
+        dpd_delay = {far_end.dpd_seconds}s
+        rekey_time = {far_end.ike_seconds}s
+        proposals = {far_end.ike_proposals}
         {if_id}
         local {{
             auth = psk
@@ -73,8 +73,8 @@ connections {{
             vpc {{
                 local_ts = 0.0.0.0/0
                 remote_ts = 0.0.0.0/0
-                rekey_time = 10800s
-                esp_proposals = aes256gcm16-aes128gcm16-{groups},aes256-aes128-sha256-{groups}
+                rekey_time = {far_end.esp_seconds}s
+                esp_proposals = {far_end.esp_proposals}
             }}
         }}
     }}
@@ -98,8 +98,8 @@ def extra_prefixes(count: int) -> list[str]:
     return [str(IPv4Network((first + index * size, length))) for index in range(count)]
 
 
-def router_task(each: Interface, prefixes: int) -> str:
-    """A Cloud Router task: keepalive 20 s, hold 60 s, graceful restart, MED 100, at most 5000 prefixes from us."""
+def router_task(each: Interface, far_end: FarEnd, prefixes: int) -> str:
+    """A Cloud Router task, or what stands in its place: MED 100, the far end's timers and limit."""
     near, far = _FABRIC[each.node]
     routes = "\n".join(f"    route {prefix} unreachable;" for prefix in (SUBNET, *extra_prefixes(prefixes)))
     return f"""
@@ -113,14 +113,15 @@ protocol static subnets {{
 protocol bgp site {{
     local {each.router_ip} as {each.router_asn};
     neighbor {each.gateway_ip} as {each.gateway_asn};
-    hold time 60;
-    keepalive time 20;
+    passive {"on" if far_end.is_passive else "off"};
+    hold time {far_end.hold};
+    keepalive time {far_end.keepalive};
     connect delay time 1;
     error wait time 1, 5;
-    graceful restart on;
+    graceful restart {"on" if far_end.restarts_gracefully else "off"};
     ipv4 {{
         import all;
-        receive limit 5000 action disable;
+        receive limit {far_end.most_prefixes} action disable;
         export filter {{ if proto != "subnets" then reject; bgp_med = 100; accept; }};
     }};
 }}
