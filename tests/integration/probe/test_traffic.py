@@ -6,9 +6,7 @@ import pytest
 
 from ncgd.model.probe import Pulse
 from tests.integration.netns import Namespace
-from tests.integration.probe.test_prober import Bench, memory, pair
-
-__all__ = ["memory", "pair"]
+from tests.integration.probe.bench import Bench
 
 pytestmark = pytest.mark.root
 

@@ -185,7 +185,7 @@ def test_time_passes_though_routine_events_never_end() -> None:
         await rig.until(lambda: rig.tables["credentials"].writes)
         gone: Outcome[object] = Outcome(failed={"gone": "no answer"})
         rig.mailbox.post(
-            ev.TableWritten(table="clamps", begun=0, set={"gone": None}, removed=frozenset(), outcome=gone)
+            ev.TableWritten(table="clamps", begun=0, ended=0, set={"gone": None}, removed=frozenset(), outcome=gone)
         )
         await rig.until(lambda: ("clamps", "gone") in rig.loop.state.world.retries)
         rig.after_each_pass.append(ev.SasRead(charon="charon", sas={}))
