@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from ncgd.daemon import launch_files
+from ncgd.daemon import launch_files, log_files
 from ncgd.drivers.port import Post
 from ncgd.errors import DriverError, NcgdError
 from ncgd.model.delta import Delta, Outcome
@@ -33,7 +33,6 @@ LONGEST_DELAY_SECONDS = 30.0
 STOP_SECONDS = 5.0
 _NO_DESCRIPTOR_SECONDS = 0.5
 _IN_GOOD_ORDER = (signal.SIGTERM, signal.SIGKILL)
-KEPT_LOG_BYTES = 4 << 20
 LAST_WORDS_BYTES = 400
 """How much of what a program said before it ended is shown, at most."""
 _RECORD = ".process.json"
@@ -91,7 +90,7 @@ class Supervisor:
         """Tell what an earlier ncgd left running, then supervise until cancelled; the programs live on."""
         self._post(ProcessesRead(names=self.recorded()))
         async with self._group:
-            await asyncio.Event().wait()
+            await log_files.keep_short(self._run_dir)
 
     def recorded(self) -> frozenset[str]:
         """The programs that run now because an ncgd has started them."""
@@ -156,11 +155,8 @@ class Supervisor:
 
     def _spawn(self, name: str, launch: Launch, digest: str) -> Process:
         launch_files.prepare(launch)
-        output = self._output(name)
-        if output.exists() and output.stat().st_size > KEPT_LOG_BYTES:
-            output.replace(output.with_suffix(".log.1"))
         heard, told = os.pipe()
-        with os.fdopen(heard), os.fdopen(told, "wb", buffering=0) as word, output.open("ab") as stream:
+        with os.fdopen(heard), os.fdopen(told, "wb", buffering=0) as word, self._output(name).open("ab") as stream:
             pid = os.posix_spawnp(
                 "sh",
                 ("sh", "-c", _ONCE_ON_RECORD, "ncgd", *launch.argv),
@@ -194,8 +190,9 @@ class Supervisor:
     def _last_words(self, name: str, spoken: int) -> str:
         """``": "`` and the last line that it has said after the first ``spoken`` bytes; empty when there is none."""
         try:
+            size = self._spoken(name)
             with self._output(name).open("rb") as stream:
-                stream.seek(max(spoken, self._spoken(name) - LAST_WORDS_BYTES))
+                stream.seek(max(spoken if spoken <= size else 0, size - LAST_WORDS_BYTES))  # emptied meanwhile, maybe
                 lines = stream.read().decode(errors="replace").split("\n")
         except OSError:  # removed by somebody, say
             return ""

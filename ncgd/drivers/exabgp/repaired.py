@@ -85,8 +85,13 @@ def _ask_no_resolver() -> None:
 
 
 def _steady_clock() -> None:
-    """Hold and keepalive timers read the wall clock: a step of a minute tears down every session."""
-    _replace(_of("exabgp.bgp.timer"), "time", SimpleNamespace(time=time.monotonic))
+    """Hold and keepalive timers read the wall clock: a step of a minute tears down every session.
+
+    So do ages of sessions, by which a bridge that was started later tells ncgd which session it is.
+    """
+    steady = SimpleNamespace(time=time.monotonic, strftime=time.strftime, gmtime=time.gmtime)
+    for module in ("exabgp.bgp.timer", "exabgp.reactor.peer"):
+        _replace(_of(module), "time", steady)
 
 
 def _quick_retry() -> None:

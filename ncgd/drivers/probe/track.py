@@ -49,7 +49,7 @@ class Track:
         """When the next beat is (the loop's clock)."""
         self._token = os.urandom(16)
         self._sequence = 0
-        self._sent: dict[int, int] = {}
+        self._sent: dict[int, tuple[int, int]] = {}
         self._urgent: set[int] = set()
         self._before: Counters | None = None
         self._round_trips: dict[int, float] = {}
@@ -85,7 +85,8 @@ class Track:
     def send(self) -> None:
         """Send the next echo, and once a second a second one, as large as the MTU."""
         self._count_lost()
-        now = time.time_ns()  # before it is sent: on a short way the answer is there before sendto returns
+        # Before it is sent: on a short way the answer is there before sendto returns.
+        now = (time.monotonic_ns(), time.time_ns())
         sequence = self._send(b"")
         self._sent[sequence] = now
         if len(self._sent) > _REMEMBERED:
@@ -149,13 +150,24 @@ class Track:
                 self._urgent.remove(sequence)
             elif sequence in self._sent and sequence not in self._round_trips:
                 answers += 1
-                self._round_trips[sequence] = seconds = max(0.0, (_arrival(ancillary) - self._sent[sequence]) / 1e9)
+                self._round_trips[sequence] = seconds = round_trip(
+                    self._sent[sequence], (time.monotonic_ns(), _arrival(ancillary))
+                )
                 self.tally = replace(self.tally, round_trips=self.tally.round_trips.plus(seconds))
         return answers
 
 
+def round_trip(sent: tuple[int, int], arrived: tuple[int, int]) -> float:
+    """Seconds between two times, each by the steady clock and by the wall clock in nanoseconds.
+
+    The wall clock knows better, for it is the kernel's when a packet comes; unless somebody has set it meanwhile.
+    """
+    longest, seconds = ((after - before) / 1e9 for before, after in zip(sent, arrived, strict=True))
+    return seconds if 0 <= seconds <= longest else longest
+
+
 def _arrival(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """When the kernel got a packet, in nanoseconds of the wall clock: it is only ever compared with itself."""
+    """When the kernel got a packet, in nanoseconds of the wall clock: it has no other one for packets."""
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)

@@ -214,7 +214,7 @@ charon {{
             flush_line = yes
             ike_name = yes
             time_format = %Y-%m-%dT%H:%M:%S
-            # Nobody rotates it: without packets, dead peer detection and retransmissions a quiet charon is quiet.
+            # Quiet: no packets, dead peer detection, retransmissions. ncgd keeps the file short.
             default = 1
             ike = 0
             net = 0

@@ -37,6 +37,20 @@ for step in (-86400, 86400):
 """).split() == ["False", "False"]
 
 
+def test_ages_of_sessions_know_nothing_of_the_wall_clock() -> None:
+    assert (
+        run("""
+import time
+import exabgp.reactor.peer as peer
+before = peer.time.time()
+real = time.time
+time.time = lambda: real() + 366 * 86400
+print(peer.time.time() - before < 60)
+""")
+        == "True"
+    )
+
+
 def test_the_start_waits_for_no_resolver() -> None:
     code = f"""
 import socket, sys
