@@ -19,6 +19,7 @@ from ncgd.daemon.hand_over import hand_over
 from ncgd.daemon.lock import only_one
 from ncgd.daemon.loop import Loop, Observe, State, wall_moment, wall_time
 from ncgd.daemon.mailbox import Mailbox
+from ncgd.daemon.notify import Notifier
 from ncgd.daemon.processes import Processes
 from ncgd.daemon.settings import Settings
 from ncgd.daemon.supervise import Supervisor
@@ -109,14 +110,14 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         "memory": cast("AnyTable", memory),
     }
     chronicle = Chronicle(settings.run_dir / "timeline.jsonl")
-    history = History(time.monotonic)
+    history, notifier = History(time.monotonic), Notifier(os.environ.get("NOTIFY_SOCKET", ""))
     place = home(settings, vault, mailbox)
     tables |= place.tables
 
     def observe(state: State) -> None:
         chronicle.keep(state.happened)
-        history.observe(state)
-        place.observe(state)
+        for look in (history.observe, notifier.observe, place.observe):
+            look(state)
 
     loop = Loop(
         mailbox,

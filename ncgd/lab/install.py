@@ -34,7 +34,7 @@ PACKAGES = {
     "procps": "sysctl",
     "tcpdump": "tcpdump",
 }
-TEST_PACKAGES = {"prometheus": "promtool"}
+TEST_PACKAGES = {"prometheus": "promtool", "systemd": "systemd-analyze"}
 """What the tests need beyond."""
 _UNITS = {
     "bird2": "bird.service",
