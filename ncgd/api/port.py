@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import cast
@@ -59,6 +60,31 @@ _ALWAYS = {
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+class _Answer:
+    """What a path is answered with; compressed at most once, for however many take it."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return gzip.compress(self._response.body, 1, mtime=0)
+
+    def encoded(self, head: RequestHead | None) -> bytes:
+        """All of it, as the client takes it (RFC 9112 section 4)."""
+        headers = {"Cache-Control": "no-store", **_ALWAYS, **self._response.headers}
+        body: bytes = self._response.body
+        accepts = head.headers.get("accept-encoding", "") if head else ""
+        if "gzip" in accepts and len(body) >= _COMPRESSED_BYTES:
+            body = self._packed
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        headers["Content-Length"] = str(len(body))
+        status = self._response.status_code
+        told = (f"{name}: {value}" for name, value in headers.items())
+        start = "\r\n".join([f"HTTP/1.1 {status} {_REASONS.get(status, '')}", *told, "", ""]).encode()
+        return start if head and head.method == "HEAD" else start + body
+
+
 class StatusPort:
     """Serves handlers by their path."""
 
@@ -81,12 +107,12 @@ class StatusPort:
         self._address = address
         self._port = port
         self._handlers = handlers
-        self._fixed = fixed
+        self._fixed = {path: _Answer(response) for path, response in fixed.items()}
         self._post = post
         self._answer_seconds = answer_seconds
         self._retry_seconds = retry_seconds
         self._open: dict[asyncio.Task[object], None] = {}
-        self._answers: dict[str, tuple[float, Response]] = {}
+        self._answers: dict[str, tuple[float, _Answer]] = {}
         self._turn = asyncio.Lock()
         self._rested = 0.0
 
@@ -136,17 +162,17 @@ class StatusPort:
             async with asyncio.timeout(HEAD_SECONDS):
                 raw = await reader.readuntil(b"\r\n\r\n")
             head = parse(raw)
-            response = await self._answer(head)
+            answer = await self._answer(head)
         except asyncio.LimitOverrunError:
-            response = _refusal(431, f"request line and headers are more than {HEAD_BYTES} bytes")
+            answer = _refusal(431, f"request line and headers are more than {HEAD_BYTES} bytes")
         except TimeoutError:
-            response = _refusal(408, f"the request took more than {HEAD_SECONDS:.0f} s")
+            answer = _refusal(408, f"the request took more than {HEAD_SECONDS:.0f} s")
         except BadRequest as refused:
-            response = _refusal(refused.status, str(refused))
-        writer.write(_encoded(response, head))
+            answer = _refusal(refused.status, str(refused))
+        writer.write(answer.encoded(head))
         await writer.drain()
 
-    async def _answer(self, head: RequestHead) -> Response:
+    async def _answer(self, head: RequestHead) -> _Answer:
         if self._address.is_loopback and not _is_local(head.headers.get("host", "")):
             # A page of somebody else whose name was made to point here (DNS rebinding) sends its own name.
             raise BadRequest(421, "this port is asked for as localhost or by address")
@@ -160,10 +186,11 @@ class StatusPort:
                 return answer
             began = time.monotonic()
             try:
-                answer = await handler(Request(None, ("", 0), head.method, head.target, "1.1", dict(head.headers)))
+                response = await handler(Request(None, ("", 0), head.method, head.target, "1.1", dict(head.headers)))
+                answer = _Answer(response)
             except Exception:
                 log.exception("a bug in answering %s", head.path, extra={"event": "bug"})
-                return _refusal(500, "a bug in ncgd; see its log")
+                answer = _refusal(500, "a bug in ncgd; see its log")
             ended = time.monotonic()
             self._rested = ended + REST * (ended - began)
             self._answers.pop(head.target, None)
@@ -172,7 +199,7 @@ class StatusPort:
             self._answers[head.target] = (ended, answer)
             return answer
 
-    def _fresh(self, target: str) -> Response | None:
+    def _fresh(self, target: str) -> _Answer | None:
         made, answer = self._answers.get(target, (0.0, None))
         return answer if time.monotonic() - made < REUSED_SECONDS else None
 
@@ -188,20 +215,6 @@ def _is_local(host: str) -> bool:
     return False
 
 
-def _refusal(status: int, why: str) -> Response:
+def _refusal(status: int, why: str) -> _Answer:
     headers = {"Content-Type": "text/plain; charset=utf-8"}
-    return Response(f"{why}\n", status, headers | ({"Allow": "GET, HEAD"} if status == 405 else {}))
-
-
-def _encoded(response: Response, head: RequestHead | None) -> bytes:
-    """The whole answer (RFC 9112 section 4)."""
-    headers = {"Cache-Control": "no-store", **_ALWAYS, **response.headers}
-    body: bytes = response.body
-    accepts = head.headers.get("accept-encoding", "") if head else ""
-    if "gzip" in accepts and len(body) >= _COMPRESSED_BYTES:
-        body = gzip.compress(body, 1, mtime=0)
-        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-    headers["Content-Length"] = str(len(body))
-    status = response.status_code
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + (b"" if head and head.method == "HEAD" else body)
+    return _Answer(Response(f"{why}\n", status, headers | ({"Allow": "GET, HEAD"} if status == 405 else {})))

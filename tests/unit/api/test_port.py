@@ -41,7 +41,7 @@ class Rig:
         assert site.intent is not None
         api = Api(Path("/nowhere"), lambda: state)
         handlers = {**api.shown, "/count": self.count, "/bug": self.bug, "/large": self.large}
-        fixed = {"/fixed": Response("always the same")}
+        fixed = {"/fixed": Response("always the same"), "/long": Response("and so on " * 1000)}
         self.port = StatusPort(
             LOOPBACK, number, handlers, self.told.append, fixed=fixed, answer_seconds=answer_seconds, retry_seconds=0.05
         )
@@ -134,6 +134,9 @@ def test_every_answer_forbids_what_a_page_of_ours_does_not_need() -> None:
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET /v1/status HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n", 400),
+        (b"GET /v1/status HTTP/1.1\r\nX:" + b" " * 8000 + b"\x01\r\n\r\n", 400),
+        (b"GET /v1/explain?what=%ff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET /v1/explain?what=%4 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400),
         (b"GET /v1/status HTTP/1.1\r\nHost: evil.example:9179\r\n\r\n", 421),
         (b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello", 413),
@@ -214,14 +217,32 @@ def test_answers_are_compressed_for_those_who_ask_for_it() -> None:
     with_port(work)
 
 
+def test_an_answer_is_compressed_once_for_all_who_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    compress, packed = gzip.compress, list[int]()
+
+    def counted(body: bytes, *arguments: int, **options: float) -> bytes:
+        packed.append(len(body))
+        return compress(body, *arguments, **options)
+
+    monkeypatch.setattr("gzip.compress", counted)
+
+    async def work(rig: Rig) -> None:
+        for _ in range(5):
+            await rig.get("/long", "Accept-Encoding: gzip")
+
+    with_port(work)
+    assert len(packed) == 1
+
+
 def test_a_bug_tells_nothing_to_the_outside(caplog: pytest.LogCaptureFixture) -> None:
     async def work(rig: Rig) -> None:
-        status, _, body = await rig.get("/bug")
+        (status, _, body), *_ = await asyncio.gather(*(rig.get("/bug") for _ in range(30)))
         assert status == 500
         assert b"canary" not in body
         assert (await rig.get("/v1/status"))[0] == 200
 
     with_port(work)
+    assert caplog.text.count("a bug in answering /bug") < 10, "whoever asks cannot fill the log"
     assert "a bug in answering /bug" in caplog.text
 
 
