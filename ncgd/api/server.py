@@ -1,7 +1,8 @@
 """The local HTTP API: ``GET`` only, on a Unix socket that root alone may open.
 
 ``/v1/status`` the contract; ``/v1/objects/KIND[?name=N]``; ``/v1/explain?what=X``; ``/v1/events``, the timeline
-(``?limit=N&after=NUMBER&object=PART``); ``/healthz``; ``/metrics``.
+(``?limit=N&after=NUMBER&object=PART``); ``/v1/diagnose[?what=X][&from=ADDRESS][&to=ADDRESS]``, which sends packets, and
+so is for root alone; ``/healthz``; ``/metrics``.
 """
 
 import asyncio
@@ -10,27 +11,41 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 from microdot import Microdot, Request, Response
 
 from ncgd.api import metrics, views
 from ncgd.decision.desired import Desired
+from ncgd.decision.diagnosis.step import Question, Scene
+from ncgd.decision.diagnosis.walk import diagnose, knows
 from ncgd.decision.explain import explain
 from ncgd.decision.received import received
 from ncgd.decision.timeline import Timeline
 from ncgd.decision.world import World
 from ncgd.model.histogram import Histogram
+from ncgd.model.look import Walk
 from ncgd.model.report import Report
 from ncgd.model.spec import Intent
 
-REQUEST_SECONDS = 10.0
+T = TypeVar("T")
+
+REQUEST_SECONDS = 30.0
+"""A diagnosis waits for answers that may not come, some seconds for each."""
 LISTED_EVENTS = 200
 """Of the timeline, unless more are asked for."""
 STALLED_SECONDS = 10.0
 """ncgd counts as stalled when its last pass is older than that; it makes one every second."""
+
+
+class Along(Protocol):
+    """Has a walk see what it asks for."""
+
+    async def __call__(self, walk: Walk[T], /) -> T:
+        """What the walk comes to."""
 
 
 class StateView(Protocol):
@@ -65,10 +80,11 @@ class _Writer:
 class Api:
     """Serves the state that ``state()`` returns."""
 
-    def __init__(self, path: Path, state: Callable[[], StateView]) -> None:
-        """``path``: the socket; a stale one is replaced."""
+    def __init__(self, path: Path, state: Callable[[], StateView], along: Along) -> None:
+        """``path``: the socket; a stale one is replaced. ``along`` sees to what a diagnosis asks for."""
         self._path = path
         self._state = state
+        self._along = along
         self._started = now()
         self._app = Microdot()
         self.shown: dict[str, Callable[[Request], Awaitable[Response]]] = {
@@ -82,6 +98,7 @@ class Api:
         for resource, handler in self.shown.items():
             self._app.get(resource)(handler)
         self._app.get("/v1/objects/<kind>")(self._objects)
+        self._app.get("/v1/diagnose")(self._diagnose)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -128,11 +145,25 @@ class Api:
         what = request.args.get("what", "")
         lines = explain(what, state.world, state.desired)
         if lines is None:
-            intent = state.world.intent or Intent()
-            near = get_close_matches(what, [*intent.tunnels, *intent.peers], n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            return _json({"error": f"{what!r} is no tunnel, no peer, and neither prefix nor address{hint}"}, 404)
+            return _unknown(what, state.world, "is no tunnel, no peer, and neither prefix nor address")
         return _json({"lines": lines})
+
+    async def _diagnose(self, request: Request) -> Response:
+        state = self._state()
+        if state.report is None:
+            return _starting()
+        try:
+            question = Question(
+                what=request.args.get("what", ""),
+                source=_address(request.args.get("from", "")),
+                destination=_address(request.args.get("to", "")),
+            )
+        except ValueError as error:
+            return _json({"error": f"{error}: from and to are IPv4 addresses"}, 400)
+        scene = Scene(question=question, world=state.world, desired=state.desired, report=state.report)
+        if not knows(question, scene):
+            return _unknown(question.what, state.world, "is no tunnel and no peer")
+        return _json(views.diagnosis(await self._along(diagnose(scene))))
 
     async def _events(self, request: Request) -> Response:
         limit, after = request.args.get("limit", str(LISTED_EVENTS)), request.args.get("after", "0")
@@ -155,6 +186,18 @@ class Api:
             return _starting()
         body = metrics.render(state.report, state.pass_times)
         return Response(body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _address(text: str) -> IPv4Address | None:
+    """Raises ValueError."""
+    return IPv4Address(text) if text else None
+
+
+def _unknown(what: str, world: World, which: str) -> Response:
+    intent = world.intent or Intent()
+    near = get_close_matches(what, [*intent.tunnels, *intent.peers], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return _json({"error": f"{what!r} {which}{hint}"}, 404)
 
 
 def age(state: StateView) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from ncgd.decision.diagnosis.step import Diagnosis, Step
 from ncgd.decision.timeline import Timeline
 from ncgd.model.failover import Failovers
 from ncgd.model.happening import Entry
@@ -150,6 +151,22 @@ def _problem(problem: Problem) -> Json:
         "message": problem.message,
         "hint": problem.hint,
         "severity": "error" if problem.is_error else "warning",
+    }
+
+
+def diagnosis(made: Diagnosis) -> Json:
+    """The contract of ``ncgctl diagnose -o json``: the steps in order, and the first thing that is wrong."""
+    return {"steps": [_step(step) for step in made.steps], "first": _problem(made.first) if made.first else None}
+
+
+def _step(step: Step) -> Json:
+    return {
+        "name": step.name,
+        "where": step.where,
+        "verdict": step.verdict,
+        "saw": step.saw,
+        "reason": step.problem.reason if step.problem else "",
+        "todo": step.problem.hint if step.problem else "",
     }
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ QUIET_SECONDS = 1.0
 """Whoever waits for longer is told for what."""
 
 
-def ask(path: Path, resource: str, **query: str) -> Any:
+def ask(
+    path: Path, resource: str, query: Mapping[str, str] | None = None, *, seconds: float = client.TIMEOUT_SECONDS
+) -> Any:
     """The JSON at ``resource``; ends the program when nobody answers, or the answer is no."""
     with told(), patience(f"{path} has not answered yet, waiting"):
-        return client.get(path, resource, query)
+        return client.get(path, resource, query, seconds=seconds)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ SECTIONS: Mapping[str, Mapping[str, Known]] = {
         "get": Known("get", "Objects with their status, as kubectl shows them.", function="get_objects"),
     },
     "Find out why": {
+        "diagnose": Known("diagnose", "Walk the path, and name the first thing that is wrong."),
         "explain": Known("explain", "Why a prefix, an address, a tunnel or a peer is as it is."),
         "support-bundle": Known("bundle", "All that somebody needs who helps you; no secrets."),
     },

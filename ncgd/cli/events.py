@@ -45,7 +45,7 @@ def events(path: Path, named: str, limit: int, output: str, *, follow: bool) -> 
     Times are UTC, by this machine's clock; the order holds even where that clock is set. JSON is one entry a line.
     """
     query = {"limit": str(limit), "object": named}
-    entries = ask(path, "/v1/events", **query)["events"][::-1]
+    entries = ask(path, "/v1/events", query)["events"][::-1]
     _print(entries, output)
     if not entries and not follow:
         click.echo("nothing has happened yet" if not named else f"nothing has happened to {named!r}", err=True)

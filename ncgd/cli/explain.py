@@ -21,4 +21,4 @@ def explain(path: Path, what: str) -> None:
     ncgctl explain tunnel-1        # what a tunnel is waiting for
     ncgctl explain peer-1          # what a session receives and advertises
     """
-    click.echo("\n".join(printable(line) for line in ask(path, "/v1/explain", what=what)["lines"]))
+    click.echo("\n".join(printable(line) for line in ask(path, "/v1/explain", {"what": what})["lines"]))

@@ -34,7 +34,7 @@ def get_objects(path: Path, kind: str, name: str | None, output: str) -> None:
     ncgctl get overlayvpntunnels -o wide        # with the message of each
     ncgctl get overlaybgppeer peer-1 -o yaml    # each prefix with its verdict
     """
-    items = ask(path, f"/v1/objects/{kind}", **({"name": name} if name else {}))["items"]
+    items = ask(path, f"/v1/objects/{kind}", {"name": name} if name else None)["items"]
     if name and not items:
         stop(f"there is no {kind} {name!r} in force; ncgctl status shows refused ones", EXIT_NO)
     whole = items[0] if name else {"apiVersion": "v1", "kind": "List", "items": items}

@@ -11,6 +11,8 @@ _HELP = "Join a cluster, or a site, to a cloud VPC; see that it works, or why no
 _EPILOG = """\
 Something is wrong? In this order:
   ncgctl status                    what works, what does not, and what to do
+  ncgctl diagnose                  the first thing that is wrong on the path
+  ncgctl diagnose --from POD_ADDRESS --to VM_ADDRESS
   ncgctl events                    what happened before, and what was changed
   ncgctl explain 10.128.0.0/20     why one prefix, address, tunnel or peer is so
   ncgctl support-bundle            for whoever helps you

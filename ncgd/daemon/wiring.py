@@ -17,6 +17,7 @@ from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
 from ncgd.daemon.chronicle import Chronicle
 from ncgd.daemon.hand_over import hand_over
 from ncgd.daemon.lock import only_one
+from ncgd.daemon.looks import Looks
 from ncgd.daemon.loop import Loop, Observe, State, wall_moment, wall_time
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.daemon.notify import Notifier
@@ -133,7 +134,7 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
     def say_goodbye() -> None:
         chronicle.keep([loop.state.timeline.say_goodbye(loop.state.world, wall_moment())])
 
-    api = Api(settings.socket, lambda: loop.state)
+    api = Api(settings.socket, lambda: loop.state, Looks(nft, settings.sysctl_root).along)
 
     async def probe_until_able() -> None:
         while True:

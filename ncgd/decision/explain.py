@@ -11,7 +11,7 @@ from ncgd.decision.tunnels import tunnel_state
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
 from ncgd.model.prefix import Prefix
-from ncgd.model.reason import REFUSAL_TEXT
+from ncgd.model.reason import REFUSAL_TEXT, Refusal
 from ncgd.model.spec import Intent
 
 _SHOWN = 20
@@ -150,6 +150,17 @@ def _paths(prefix: Prefix, world: World) -> list[str]:
         stale = " (kept from before the session went down)" if prefix in table.stale else ""
         lines.append(f"  {px.text(prefix)} from {name}: AS_PATH {as_path}, MED {path.med}, {verdict}{stale}")
     return lines
+
+
+def covering_path(asked: Prefix, world: World) -> tuple[Prefix | None, Refusal | None]:
+    """The longest prefix that is used for these addresses; else the longest received, and why it is refused."""
+    if (prefix := _longest_match(asked, world)) is not None:
+        return prefix, None
+    prefix = _longest_known(asked, world)
+    refusals = (
+        (table.refused[prefix] for table in world.rib.peers.values() if prefix in table.refused) if prefix else ()
+    )
+    return prefix, next(iter(refusals), None)
 
 
 def _longest_match(asked: Prefix, world: World) -> Prefix | None:

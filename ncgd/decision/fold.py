@@ -10,6 +10,7 @@ from ncgd.decision.fold_kernel import fold_kernel, without_tuns
 from ncgd.decision.fold_masquerade import fold_masquerade
 from ncgd.decision.fold_protection import fold_protection, fold_route_change
 from ncgd.decision.fold_ranges import fold_ranges, pass_time
+from ncgd.decision.rekeys import failed_to_rekey, renewed_keys
 from ncgd.decision.renewal import DRAIN_SECONDS, PATIENCE_SECONDS
 from ncgd.decision.retry import RENEWAL_SECONDS, Retry, again
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
@@ -111,7 +112,8 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
             view = replace(before, is_up=True, is_read=True, was_read=True, sas=dict(sas))
             return _fold_sas(replace(world, charons={**world.charons, name: view}), name, sas)
         case ev.IkeFailed(failure=failure):
-            return replace(world, ike_failures={**world.ike_failures, failure.tunnel: failure})
+            failures = {**world.ike_failures, failure.tunnel: failure}
+            return failed_to_rekey(replace(world, ike_failures=failures), failure)
         case ev.TunFound(charon=name, interface=interface, index=index):
             return replace(
                 world,
@@ -164,7 +166,7 @@ def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:
     # What charon tells of is its own: see tunnels.is_orphan.
     own = {row.if_id for row in connections.values() if isinstance(row, Connection) and row.tunnel in installed}
     esp = None if world.esp is None else {if_id: world.now if if_id in own else at for if_id, at in world.esp.items()}
-    return replace(world, retries=retries, ike_failures=failures, esp=esp)
+    return renewed_keys(replace(world, retries=retries, ike_failures=failures, esp=esp))
 
 
 def _fold_written(world: World, event: ev.TableWritten) -> World:

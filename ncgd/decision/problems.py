@@ -8,12 +8,12 @@ from ncgd.decision.export_problems import export_problems
 from ncgd.decision.masquerade import asked_before_us
 from ncgd.decision.observed import observed
 from ncgd.decision.role import problems_of_role
+from ncgd.decision.sa_problems import IKE_HINTS, sa_problems
 from ncgd.decision.sessions import passing
-from ncgd.decision.tunnels import is_orphan
 from ncgd.decision.world import MEDDLED, World
 from ncgd.model import prefix as px
 from ncgd.model.fib import METRIC, ForeignRoute
-from ncgd.model.ike import SaState, StaleSa
+from ncgd.model.ike import StaleSa
 from ncgd.model.masquerade import PRIORITY
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
@@ -36,14 +36,6 @@ _TUNNEL_HINTS: dict[str, str] = {
     "ncgd has moved the traffic, goes on probing, and tries a new IKE SA now and then",
     TunnelReason.UPLINK_DOWN: "bring the link up, or the address back; ncgd then returns by itself",
     TunnelReason.NO_BIND_ADDRESS: "give the interface an address, or set bindAddress",
-}
-_IKE_HINTS: dict[str, str] = {
-    "AuthenticationFailed": "the keys differ (mind a trailing newline), or the peer expects another identity: "
-    "it must be spec.self.publicIP",
-    "NoProposalChosen": "compare spec.ike.ikeProposals and espProposals with what the peer accepts",
-    "PeerUnreachable": "nothing comes back on UDP 500 and 4500: a firewall, a wrong peer.publicIP, or one-to-many NAT",
-    "IdentityMismatch": "the peer presents another identity than its public address",
-    "TsUnacceptable": "the peer does not accept 0.0.0.0/0 traffic selectors: it must be a route-based tunnel",
 }
 
 LARGE_LOST = 3
@@ -68,7 +60,7 @@ def find_problems(
         *_of_probes(world, desired),
         *(_of_finding(finding) for finding in intent.findings),
         *_of_tunnels(world, tunnels, silent),
-        *_of_changes(world, desired),
+        *sa_problems(world, desired),
         *_of_peers(peers, intent),
         *_of_rows(world, desired),
         *_of_others(world),
@@ -180,31 +172,8 @@ def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], silent: set[str
         failure = world.ike_failures.get(tunnel.ref.name)
         is_ike = tunnel.reason in {TunnelReason.CONNECTING, TunnelReason.SA_DOWN}
         reason = failure.reason if failure and is_ike else tunnel.reason
-        hint = _IKE_HINTS.get(reason) or _TUNNEL_HINTS.get(tunnel.reason, "")
+        hint = IKE_HINTS.get(reason) or _TUNNEL_HINTS.get(tunnel.reason, "")
         yield Problem(reason=reason, object=str(tunnel.ref), message=tunnel.message, hint=hint)
-
-
-def _of_changes(world: World, desired: Desired) -> Iterator[Problem]:
-    """Tunnels that carry traffic on SAs that their IKE daemon does not know, or on an older configuration.
-
-    The latter only when the new one does not come up.
-    """
-    for name, plan in desired.tunnels.items():
-        if is_orphan(plan, world):
-            yield Problem(
-                reason="SaOrphaned",
-                object=str(plan.tunnel.ref),
-                message="the kernel carries on with SAs of an IKE daemon that has died, without rekeying",
-                hint="ncgd renews them, one tunnel after the other, while another one carries the traffic",
-            )
-        sa, failure = world.sa(name), world.ike_failures.get(name)
-        if sa and failure and sa.state == SaState.INSTALLED and sa.digest != plan.connection.digest:
-            yield Problem(
-                reason=failure.reason,
-                object=str(plan.tunnel.ref),
-                message=f"still runs on its old configuration, the new one fails: {failure.message}",
-                hint=_IKE_HINTS.get(failure.reason, ""),
-            )
 
 
 def _of_peers(peers: tuple[PeerReport, ...], intent: Intent) -> Iterator[Problem]:

@@ -98,6 +98,15 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RekeyFailure:
+    """Why the keys of a tunnel that is up could not be renewed."""
+
+    child_id: str
+    """Whose keys."""
+    failure: IkeFailure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What is known. ``now`` is the loop's monotonic clock in seconds."""
 
@@ -141,6 +150,8 @@ class World:
     retries: Mapping[tuple[str, object], Retry] = field(default_factory=dict)
     """Failed rows, and initiations, by table and key."""
     ike_failures: Mapping[str, IkeFailure] = field(default_factory=dict)
+    rekey_failures: Mapping[str, RekeyFailure] = field(default_factory=dict)
+    """By tunnel; until its keys have been renewed after all, or it is set up anew."""
     rib: Rib = field(default_factory=Rib)
     routes: RouteTable = field(default_factory=RouteTable)
     protection: Protection = field(default_factory=Protection)

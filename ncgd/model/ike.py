@@ -142,6 +142,8 @@ class TunnelSa:
     """IKE SAs of the same tunnel beside the chosen one: older configuration or duplicates."""
     pending_ike_id: str = ""
     """A younger IKE SA that has no child yet: the attempt to replace the chosen one."""
+    is_answered: bool = True
+    """False: a first attempt, to which the peer has not said anything yet."""
     local_address: str = ""
     """Our end of the IKE SA and of its ESP, as charon uses it; empty when unknown."""
     cipher: str = ""
@@ -155,6 +157,8 @@ class TunnelSa:
     """Age of the IKE SA."""
     child_seconds: int = 0
     """Age of the child's keys."""
+    selectors: tuple[str, ...] = ()
+    """What both ends let through (RFC 7296 section 2.9), each side's once; empty when unknown."""
     children: Mapping[str, Traffic] = field(default_factory=dict)
     """What each child that still carries packets has carried, by its id."""
     ike_text: str = ""

@@ -97,3 +97,26 @@ class CrossingReason(StrEnum):
     NOT_LOOKED = "NotLookedUpYet"
     NO_ROUTE = "NoRouteToGateway"
     NOT_ON_LINK = "DirectImpossible"
+
+
+class Cause(StrEnum):
+    """Why packets do not get from one end to the other, where no object's own state says so."""
+
+    UDP_BLOCKED = "UdpBlocked"
+    TS_NARROWED = "TsNarrowed"
+    PFS_MISMATCH = "PfsMismatch"
+    ASN_MISMATCH = "AsnMismatch"
+    BGP_SILENT = "BgpPortSilent"
+    BGP_REFUSED = "BgpPortRefused"
+    BGP_SIGNED = "BgpSigned"
+    NO_PATH = "NoPathLearned"
+    ELSEWHERE = "RoutedElsewhere"
+    SOURCE_UNKNOWN = "SourceUnknown"
+    FORWARDING_OFF = "ForwardingOff"
+    REVERSE_PATH = "ReversePathStrict"
+    FORWARD_DROPPED = "ForwardDropped"
+    TRANSLATED = "SourceTranslated"
+    NOT_ADVERTISED = "SourceNotAdvertised"
+    NO_WAY_BACK = "NoReturnRoute"
+    POD_CANNOT = "NodeCanPodCannot"
+    SILENT = "DestinationSilent"

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from ncgd.api.page.routes import assets, page_of
 from ncgd.api.port import StatusPort
 from ncgd.api.server import Api
-from tests.unit.api.scenes import SCENES, Moment, moment
+from tests.unit.api.scenes import SCENES, Moment, moment, nobody_looks
 from tests.unit.api.test_port import free_port
 
 
@@ -44,7 +44,7 @@ class Served:
         running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
 
         async def serve() -> None:
-            api = Api(Path("/nowhere"), lambda: self.scene.state)
+            api = Api(Path("/nowhere"), lambda: self.scene.state, nobody_looks)
 
             async def page(request: Request) -> Response:
                 self.scene.state.ended = time.monotonic()

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from ncgd.cli.facts.ike import IKE, IKE_NAT, reach
 from ncgd.decision.preflight.facts import NodeFacts
 from ncgd.decision.preflight.node import UNSEEN
 from ncgd.drivers.kernel import interfaces
 from ncgd.drivers.kernel.probe import probe
 from ncgd.drivers.kernel.transport import NetlinkSocket
+from ncgd.drivers.strongswan.reach import IKE, IKE_NAT, reach
 from ncgd.model.fib import Interface
 
 _SETTINGS = Path("/proc/sys/net/ipv4")

@@ -31,8 +31,9 @@ _SET = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE
 
 NHA_ID, NHA_GROUP, NHA_BLACKHOLE, NHA_OIF, NHA_GATEWAY = 1, 2, 4, 5, 6
 RTNH_F_ONLINK = 4
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_NH_ID = 1, 4, 5, 6, 7, 15, 30
-RTN_UNICAST, RTN_UNREACHABLE = 1, 7
+RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = range(1, 8)
+RTA_TABLE, RTA_NH_ID = 15, 30
+RTN_UNICAST, RTN_LOCAL, RTN_UNREACHABLE = 1, 2, 7
 _TYPE_ANY = 0
 RT_TABLE_MAIN = 254
 IFLA_EXT_MASK = 29
@@ -168,9 +169,16 @@ def get_source(address: IPAddress) -> bytes:
     return _lookup(address, 0)
 
 
-def _lookup(address: IPAddress, flags: int) -> bytes:
-    rtmsg = struct.pack("=8BI", family(address.version), address.max_prefixlen, 0, 0, 0, 0, 0, 0, flags)
-    return message(RTM_GETROUTE, NLM_F_REQUEST, rtmsg + attribute(RTA_DST, address.packed))
+def get_way_through(destination: IPAddress, source: IPAddress | None, index: int) -> bytes:
+    """Ask what would become of a packet that comes in by interface ``index``; ``source`` None: from 0.0.0.0."""
+    came_from = attribute(RTA_SRC, source.packed) if source is not None else b""
+    return _lookup(destination, 0, came_from + _U32.pack(8, RTA_IIF, index), source)
+
+
+def _lookup(address: IPAddress, flags: int, more: bytes = b"", source: IPAddress | None = None) -> bytes:
+    bits = source.max_prefixlen if source is not None else 0
+    rtmsg = struct.pack("=8BI", family(address.version), address.max_prefixlen, bits, 0, 0, 0, 0, 0, flags)
+    return message(RTM_GETROUTE, NLM_F_REQUEST, rtmsg + attribute(RTA_DST, address.packed) + more)
 
 
 def get_nexthops() -> bytes:

@@ -193,6 +193,11 @@ def way(data: bytes, start: int, end: int, names: Mapping[int, str]) -> Way | No
     return Way(interface=interface, gateway=gateway, source=source, length=bits)
 
 
+def is_local(data: bytes, start: int) -> bool:
+    """Whether the answer to a route lookup says that the packet is for this machine."""
+    return bool(_RTMSG.unpack_from(data, start)[7] == codec.RTN_LOCAL)
+
+
 def interface_address(data: bytes, start: int, end: int) -> AddressRow | None:
     """The address in an RTM_NEWADDR; None for families other than IP."""
     version, length, _, _, index = _IFADDRMSG.unpack_from(data, start)

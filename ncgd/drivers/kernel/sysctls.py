@@ -25,7 +25,7 @@ class Sysctls:
         failed = {}
         for key, value in delta.set.items():
             try:
-                _set(self._path(key), value)
+                _set(path_of(key, self._root), value)
             except FileNotFoundError:
                 failed[key] = f"sysctl {key} does not exist here: its interface or kernel module is missing"
             except OSError as error:
@@ -35,12 +35,14 @@ class Sysctls:
                 )
         return Outcome(failed)
 
-    def _path(self, key: str) -> Path:
-        match = _PER_INTERFACE.fullmatch(key)
-        parts = match.groups() if match else key.split(".")
-        if any("/" in part or part in ("", ".", "..") for part in parts):
-            raise FileNotFoundError(key)
-        return self._root.joinpath(*parts)
+
+def path_of(key: str, root: Path = PROC_SYS) -> Path:
+    """The file of a setting. Raises FileNotFoundError for what cannot be one."""
+    match = _PER_INTERFACE.fullmatch(key)
+    parts = match.groups() if match else key.split(".")
+    if any("/" in part or part in ("", ".", "..") for part in parts):
+        raise FileNotFoundError(key)
+    return root.joinpath(*parts)
 
 
 def _set(path: Path, value: str) -> None:

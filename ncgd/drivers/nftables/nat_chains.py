@@ -10,8 +10,8 @@ from ncgd.model import prefix as px
 from ncgd.model.masquerade import NatChain, NatRule, Verdict
 
 Json = dict[str, Any]
-_OURS = "ncgd_"
-_VERSIONS = {"ip": 4, "ip6": 6}
+OURS = "ncgd_"
+VERSIONS = {"ip": 4, "ip6": 6}
 _TRANSLATING = frozenset({"masquerade", "snat"})
 _TARGETS = frozenset({"MASQUERADE", "SNAT", "NETMAP"})
 
@@ -22,7 +22,7 @@ def bases(listing: bytes) -> list[Json]:
     return [
         chain
         for chain in chains
-        if (chain.get("type"), chain.get("hook")) == ("nat", "postrouting") and not chain["table"].startswith(_OURS)
+        if (chain.get("type"), chain.get("hook")) == ("nat", "postrouting") and not chain["table"].startswith(OURS)
     ]
 
 
@@ -33,11 +33,11 @@ def chain(listing: bytes, name: str) -> NatChain:
     for entry in msgspec.json.decode(listing)["nftables"]:
         if (shown := entry.get("chain")) and shown["name"] == name:
             # iptables-nft names its base chains as iptables always did.
-            program = "iptables-nft" if shown["table"] == "nat" and shown["family"] in _VERSIONS else "nftables"
+            program = "iptables-nft" if shown["table"] == "nat" and shown["family"] in VERSIONS else "nftables"
             found = replace(
                 found,
                 table=f"{program} {shown['family']} {shown['table']}",
-                version=_VERSIONS.get(shown["family"]),
+                version=VERSIONS.get(shown["family"]),
                 priority=shown.get("prio"),
             )
         elif (shown := entry.get("rule")) and shown["chain"] == name:
@@ -47,12 +47,12 @@ def chain(listing: bytes, name: str) -> NatChain:
 
 def _rule(expressions: list[Json]) -> NatRule:
     rule = NatRule(verdict=Verdict.NOTHING)
-    words: list[str] = []
+    said: list[str] = []
     for expression in expressions:
         for kind, value in expression.items():
             rule = _with(rule, kind, value)
-            words += _words(kind, value)
-    return replace(rule, text=" ".join(words))
+            said += words(kind, value)
+    return replace(rule, text=" ".join(said))
 
 
 def _with(rule: NatRule, kind: str, value: Any) -> NatRule:
@@ -79,14 +79,15 @@ def _with(rule: NatRule, kind: str, value: Any) -> NatRule:
 def _with_match(rule: NatRule, op: str, left: Any, right: Any) -> NatRule:
     match left, right:
         case {"payload": {"field": "daddr"}}, ({"prefix": _} | str()) if op in {"==", "!="}:
-            if (network := _network(right)) is not None and rule.destination is None:
-                return replace(rule, destination=px.parse(network), is_elsewhere=op == "!=")
+            if (found := network(right)) is not None and rule.destination is None:
+                return replace(rule, destination=px.parse(found), is_elsewhere=op == "!=")
         case {"&": [{"meta": {"key": "mark"}}, int(mask)]}, int(value) if op in {"==", "!="}:
             return replace(rule, mark=(mask, value), is_unmarked=op == "!=")
     return replace(rule, is_conditional=True)
 
 
-def _network(value: Any) -> str | None:
+def network(value: Any) -> str | None:
+    """An address or prefix in a rule, as text; None for anything else."""
     match value:
         case {"prefix": {"addr": str(address), "len": int(length)}}:
             return f"{address}/{length}"
@@ -95,7 +96,7 @@ def _network(value: Any) -> str | None:
     return None
 
 
-def _words(kind: str, value: Any) -> Iterator[str]:
+def words(kind: str, value: Any) -> Iterator[str]:
     """A rule in words, near to what nft itself would print."""
     match kind, value:
         case "match", {"op": op, "left": left, "right": right}:
@@ -121,7 +122,7 @@ def _side(value: Any) -> str:
         case {"&": [left, int(mask)]}:
             return f"{_side(left)} & {mask:#x}"
         case {"prefix": _}:
-            return str(_network(value))
+            return str(network(value))
         case int():
             return f"{value:#x}"
         case Mapping():

@@ -9,7 +9,7 @@ _HEADER = struct.Struct("!BBHHH")
 def request(identifier: int, sequence: int, token: bytes) -> bytes:
     """An echo request; ``token`` comes back in the reply and proves that it is one to us."""
     head = _HEADER.pack(ECHO_REQUEST, 0, 0, identifier, sequence)
-    return _HEADER.pack(ECHO_REQUEST, 0, _checksum(head + token), identifier, sequence) + token
+    return _HEADER.pack(ECHO_REQUEST, 0, checksum(head + token), identifier, sequence) + token
 
 
 def reply_sequence(packet: bytes, token: bytes, identifier: int | None) -> int | None:
@@ -31,7 +31,7 @@ def reply_sequence(packet: bytes, token: bytes, identifier: int | None) -> int |
     return int(sequence)
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     """RFC 1071."""
     if len(data) % 2:
         data += b"\0"

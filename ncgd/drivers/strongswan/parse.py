@@ -69,6 +69,7 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
             tunnel=tunnel,
             state=SaState.CONNECTING,
             ike_id=str(newest.unique_id),
+            is_answered=bool(_text(newest.fields, "responder-spi").strip("0")),
             encap=_text(newest.fields, "nat-any") == "yes",
             established_seconds=int(_text(newest.fields, "established") or 0),
             ike_text=_ike_text(newest),
@@ -101,9 +102,10 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
         packets_out=traffic.packets_out,
         established_seconds=int(_text(chosen.fields, "established") or 0),
         child_seconds=child.age,
+        selectors=tuple(dict.fromkeys(each for side in _selectors(child) for each in side)),
         children=children,
         ike_text=_ike_text(chosen),
-        child_text=f"{child.state} {child.cipher} {_selectors(child)}",
+        child_text=f"{child.state} {child.cipher} {' === '.join(map(' '.join, _selectors(child)))}",
     )
 
 
@@ -136,11 +138,14 @@ def _ike_text(ike: _Ike) -> str:
     return f"{ike.state} {algorithms}".strip()
 
 
-def _selectors(child: _Child) -> str:
-    """``0.0.0.0/0 ::/0 === 0.0.0.0/0``: what the peer has narrowed shows."""
-    sides = (child.fields.get(key, []) for key in ("local-ts", "remote-ts"))
-    texts = (b" ".join(side).decode(errors="replace") if isinstance(side, list) else "" for side in sides)
-    return " === ".join(texts)
+def _selectors(child: _Child) -> tuple[list[str], list[str]]:
+    """Ours and the peer's: what the peer has narrowed shows."""
+    local, remote = (child.fields.get(key, []) for key in ("local-ts", "remote-ts"))
+    return _texts(local), _texts(remote)
+
+
+def _texts(values: object) -> list[str]:
+    return [each.decode(errors="replace") for each in values] if isinstance(values, list) else []
 
 
 def _algorithms(fields: Section, *roles: str) -> str:
@@ -178,12 +183,14 @@ _FAILURES: dict[str, dict[str, str]] = {
         r"received AUTHENTICATION_FAILED (error )?notify": (
             "the peer refused our authentication: compare the pre-shared key, and the identity that it expects"
         ),
-        r"tried \d+ shared keys? for .* but MAC mismatched|calculated HASH does not match": (
-            "the peer's authentication is wrong: the pre-shared keys differ"
-        ),
         r"no shared key found for": "there is no pre-shared key for this peer",
         r"received (INVALID_HASH_INFORMATION|PAYLOAD_MALFORMED) error notify|ignore malformed INFORMATIONAL": (
             "the peer cannot decrypt our identity (IKEv1): the pre-shared keys differ"
+        ),
+    },
+    "PskMismatch": {
+        r"tried \d+ shared keys? for .* but MAC mismatched|calculated HASH does not match": (
+            "the peer's authentication is wrong: the pre-shared keys differ"
         ),
     },
     "NoProposalChosen": {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ncgd.cli.facts.ike import reach
 from ncgd.cli.facts.machine import read
+from ncgd.drivers.strongswan.reach import reach
 from ncgd.model.ike import DataplaneMode
 from tests.integration.netns import until
 from tests.integration.strongswan.site import site

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import TypeVar
 
 from ncgd.api.history import SLOT_SECONDS, SLOTS, History
 from ncgd.daemon.loop import State
@@ -15,6 +16,7 @@ from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.failover import Failover, Failovers
 from ncgd.model.ike import IkeFailure, Traffic
+from ncgd.model.look import Walk
 from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from ncgd.model.report import Report
 from ncgd.model.route_slice import RouteSlice
@@ -24,6 +26,7 @@ from tests.scenarios.resources import peer, tunnel
 from tests.scenarios.site import Site, ha_vpn, healthy_site
 from tests.unit.api.test_roles import STANDBY
 
+T = TypeVar("T")
 LEARNED = tuple(px.parse(f"10.{128 + n}.0.0/20") for n in range(1, 14))
 
 
@@ -207,3 +210,8 @@ SCENES: dict[str, Callable[[], Life]] = {
     "large": large,
     "awkward": awkward,
 }
+
+
+async def nobody_looks(walk: Walk[T], /) -> T:
+    """For an API that nobody asks for a diagnosis."""
+    raise AssertionError(walk)

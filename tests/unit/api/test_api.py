@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import yaml
@@ -20,8 +22,17 @@ from ncgd.decision.timeline import Timeline
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.ike import IkeFailure
+from ncgd.model.look import Walk
 from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
+from tests.unit.decision.diagnosis.looking import walked
+
+T = TypeVar("T")
+
+
+async def looked(site: Site, walk: Walk[T], /) -> T:
+    """What a diagnosis comes to on a healthy machine."""
+    return walked(walk, site, {})
 
 
 @contextmanager
@@ -37,7 +48,7 @@ def served(site: Site, path: Path, *, is_started: bool = True, timeline: Timelin
 
     async def serve() -> None:
         nonlocal task
-        task = asyncio.ensure_future(Api(socket, lambda: state).run())
+        task = asyncio.ensure_future(Api(socket, lambda: state, partial(looked, site)).run())
         while not socket.exists():
             await asyncio.sleep(0.005)
         ready.set()
@@ -222,3 +233,25 @@ def test_help_teaches_by_example() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert "ncgctl explain 10.128.0.0/20" in result.output
     assert "Exit status" in result.output
+
+
+def test_diagnose_tells_what_is_fine(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path) as socket:
+        result = ncgctl(socket, "diagnose")
+        assert result.exit_code == 0
+        assert "checks are fine" in result.output
+        assert ncgctl(socket, "diagnose", "--from", "10.10.0.10").exit_code == 2
+        assert "did you mean tunnel-1?" in ncgctl(socket, "diagnose", "tunel-1").output
+        assert "IPv4 addresses" in ncgctl(socket, "diagnose", "--to", "a-pod").output
+
+
+def test_diagnose_names_the_first_thing_that_is_wrong(tmp_path: Path) -> None:
+    with served(degraded_site(), tmp_path) as socket:
+        result = ncgctl(socket, "diagnose", "tunnel-1")
+        assert result.exit_code == 1
+        assert "ok    way out" in result.output
+        assert "FAIL  IKE" in result.output
+        assert "First thing wrong: AuthenticationFailed." in result.output
+        answer = json.loads(ncgctl(socket, "diagnose", "-o", "json").output)
+        assert answer["first"]["reason"] == "AuthenticationFailed"
+        assert answer["steps"][-1].keys() == {"name", "where", "verdict", "saw", "reason", "todo"}

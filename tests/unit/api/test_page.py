@@ -23,7 +23,7 @@ from ncgd.model.report import Problem
 from ncgd.model.secret import Vault
 from ncgd.resources.load import Loaded, load_files
 from tests.scenarios.site import healthy_site
-from tests.unit.api.scenes import SCENES, Life, Moment, moment
+from tests.unit.api.scenes import SCENES, Life, Moment, moment, nobody_looks
 from tests.unit.resources.manifests import a_file, gateway, peer, secret, tunnel
 
 LARGEST_BYTES = 100_000
@@ -171,7 +171,7 @@ def test_a_key_is_nowhere_to_be_seen() -> None:
     life.look("09:00:00.000")
     life.site.lose_sa("tunnel-1")
     scene = moment(life)
-    api = Api(Path("/nowhere"), lambda: scene.state)
+    api = Api(Path("/nowhere"), lambda: scene.state, nobody_looks)
     targets = ("/v1/explain?what=tunnel-1", "/v1/explain?what=peer-1", "/v1/explain?what=10.128.0.0/20")
     others = [asyncio.run(_called(api.shown[each.partition("?")[0]], each)) for each in (*api.shown, *targets)]
     encoded = base64.b64encode(KEY.encode())

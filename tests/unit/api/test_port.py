@@ -18,6 +18,7 @@ from ncgd.daemon import settings
 from ncgd.daemon.loop import State
 from ncgd.model.event import StatusPortTold
 from tests.scenarios.site import healthy_site
+from tests.unit.api.scenes import nobody_looks
 
 LOOPBACK = ip_address("127.0.0.1")
 
@@ -39,7 +40,7 @@ class Rig:
         state = State(site := healthy_site().world)
         state.report = healthy_site().report()
         assert site.intent is not None
-        api = Api(Path("/nowhere"), lambda: state)
+        api = Api(Path("/nowhere"), lambda: state, nobody_looks)
         handlers = {**api.shown, "/count": self.count, "/bug": self.bug, "/large": self.large}
         fixed = {"/fixed": Response("always the same"), "/long": Response("and so on " * 1000)}
         self.port = StatusPort(

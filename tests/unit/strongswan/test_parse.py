@@ -127,8 +127,8 @@ def test_loaded_digests_and_keys() -> None:
     ("text", "reason"),
     [
         ("received AUTHENTICATION_FAILED notify error", "AuthenticationFailed"),
-        ("tried 1 shared key for '198.51.100.1' - '203.0.113.1', but MAC mismatched", "AuthenticationFailed"),
-        ("tried 2 shared keys for 'a' - 'b', but MAC mismatched", "AuthenticationFailed"),
+        ("tried 1 shared key for '198.51.100.1' - '203.0.113.1', but MAC mismatched", "PskMismatch"),
+        ("tried 2 shared keys for 'a' - 'b', but MAC mismatched", "PskMismatch"),
         ("no shared key found for '198.51.100.1' - '203.0.113.1'", "AuthenticationFailed"),
         ("ignore malformed INFORMATIONAL request", "AuthenticationFailed"),
         ("received NO_PROPOSAL_CHOSEN notify error", "NoProposalChosen"),

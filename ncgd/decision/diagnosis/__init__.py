@@ -1,0 +1,1 @@
+"""What is wrong between here and there: the path walked in order, to the first thing that is."""
