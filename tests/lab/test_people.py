@@ -53,7 +53,7 @@ def test_a_start_is_told(lab: Lab) -> None:
 def test_an_outage_is_told_from_its_cause_to_its_end(lab: Lab) -> None:
     healthy()
     before = last()
-    with blackhole(lab, CLOUD0):
+    with blackhole(lab, f"ip daddr {CLOUD0}"):
         found = told(before, ("tunnel-1", "TunnelDown"), ("peer-1", "Failover"), ("default", "GatewayDegraded"))
         assert found[0] == ("tunnel-1", "TunnelDown"), "the cause comes first"
         down, failover = (
