@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ncgd.decision.world import World
 from ncgd.model.ike import Traffic
 from ncgd.model.reason import TunnelReason
 from ncgd.model.report import Report
@@ -23,12 +24,13 @@ _Mark = tuple[float, int, int]
 class Seen(Protocol):
     """What a pass leaves behind, as far as history goes."""
 
+    world: World
     report: Report | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One slot. Rates in bytes per second."""
+    """One slot. Rates in bytes per second, 0 where nobody could read them."""
 
     rate_in: float
     rate_out: float
@@ -43,22 +45,20 @@ class Track:
     """One tunnel's samples, oldest first, and the slot that is being filled."""
 
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=SLOTS))
-    rate_in: float = 0.0
-    """Now, in bytes per second."""
-    rate_out: float = 0.0
+    rate_in: float | None = None
+    """Now, in bytes per second; None while it cannot be known."""
+    rate_out: float | None = None
     _marks: deque[_Mark] = field(default_factory=deque)
     _slot: _Mark | None = None
     _rtt: float | None = None
     _is_usable: bool = True
 
-    def observe(self, now: float, carried: Traffic, rtt: float | None, *, is_usable: bool) -> None:
-        """Take note. ``carried`` only ever grows."""
-        mark = (now, carried.bytes_in, carried.bytes_out)
-        if not self._marks or now - self._marks[-1][0] >= RATE_SECONDS / 4:
-            self._marks.append(mark)
-        while len(self._marks) > 1 and now - self._marks[1][0] >= RATE_SECONDS:
-            self._marks.popleft()
-        self.rate_in, self.rate_out = _rates(self._marks[0], mark)
+    def observe(self, now: float, carried: Traffic | None, rtt: float | None, *, is_usable: bool) -> None:
+        """Take note. ``carried`` only ever grows; None while nobody can read it."""
+        mark = self._measured(now, carried) if carried else (now, *(self._slot or (now, 0, 0))[1:])
+        if carried is None:
+            self._marks.clear()
+            self.rate_in = self.rate_out = None
         self._rtt = max((each for each in (self._rtt, rtt) if each is not None), default=None)
         self._is_usable = self._is_usable and is_usable
         if self._slot is None:
@@ -69,6 +69,17 @@ class Track:
                 Sample(rate_in=rate_in, rate_out=rate_out, rtt_seconds=self._rtt, is_usable=self._is_usable)
             )
             self._slot, self._rtt, self._is_usable = mark, None, True
+
+    def _measured(self, now: float, carried: Traffic) -> _Mark:
+        mark = (now, carried.bytes_in, carried.bytes_out)
+        if not self._marks and self._slot is not None:  # what passed since it was last read did so at no known rate
+            self._slot = (self._slot[0], *mark[1:])
+        if not self._marks or now - self._marks[-1][0] >= RATE_SECONDS / 4:
+            self._marks.append(mark)
+        while len(self._marks) > 1 and now - self._marks[1][0] >= RATE_SECONDS:
+            self._marks.popleft()
+        self.rate_in, self.rate_out = _rates(self._marks[0], mark)
+        return mark
 
 
 def _rates(first: _Mark, last: _Mark) -> tuple[float, float]:
@@ -91,11 +102,12 @@ class History:
         now = self._clock()
         tunnels = {tunnel.ref.name: tunnel for tunnel in seen.report.tunnels}
         self.tracks = {name: self.tracks.get(name) or Track() for name in tunnels}
+        unread = {name for charon in seen.world.charons.values() if not charon.is_up for name in charon.sas}
         for name, tunnel in tunnels.items():
             tally = seen.report.tally.tunnels.get(name)
             self.tracks[name].observe(
                 now,
-                tally.carried if tally else Traffic(),
+                None if name in unread else tally.carried if tally else Traffic(),
                 tunnel.probe.rtt_seconds if tunnel.probe else None,
                 is_usable=tunnel.is_usable or tunnel.reason == TunnelReason.NOT_ACTIVE,
             )

@@ -222,6 +222,11 @@ class RouteTable:
         """Try the failed rows again."""
         self._dirty.update(self.failed)
 
+    def held_back(self, carriers: Carriers) -> int:
+        """How many routes are installed whose traffic nobody can carry: it waits in a blackhole."""
+        idle = (group for group, (ranking, _) in self._rankings.items() if not active_tier(ranking, carriers))
+        return sum(self._installed_in[group] for group in idle)
+
     @property
     def orphan_groups(self) -> set[int]:
         """Groups that routes point at, or are just being led to, although nobody wants them there any more (or yet)."""

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from ncgd.daemon.loop import State
+from ncgd.decision.world import World
 from tests.browser.conftest import Look, Served
-from tests.unit.api.scenes import SCENES, moment
+from tests.unit.api.scenes import SCENES, Moment, moment
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 FIRST_PAINT_MS = 200
@@ -18,10 +20,11 @@ ANSWERS = 200
 
 
 def wide_elements(page: Page) -> list[str]:
-    """Elements that reach beyond the right edge of the window."""
+    """Elements that reach beyond the right edge of the window, or of their card."""
     found: list[str] = page.evaluate(
         """[...document.querySelectorAll('body *')]
-           .filter((e) => e.getBoundingClientRect().right > innerWidth + 1)
+           .filter((e) => e.getBoundingClientRect().right > Math.min(innerWidth,
+             e.closest('section')?.getBoundingClientRect().right ?? innerWidth) + 1)
            .map((e) => `${e.tagName}.${e.getAttribute('class')} ${e.textContent.slice(0, 30)}`)"""
     )
     return found
@@ -80,6 +83,42 @@ def test_everything_can_be_done_by_keyboard(gateway: Served, look: Look) -> None
     expect(page.locator("h1")).to_have_text("Down")
 
 
+def test_who_pauses_the_page_is_not_told_that_it_is_live(gateway: Served, look: Look) -> None:
+    page = look(gateway.url)
+    expect(page.locator("#live")).to_have_text("Live")
+    page.route("**/*", lambda route: page.keyboard.press("p") or route.continue_())
+    expect(page.locator("#live")).to_have_text("Paused")  # while an answer was on its way
+    page.unroute("**/*")
+    page.locator("#q").fill("10.131.3.3")
+    expect(page.locator("#prefixes tbody tr")).to_have_count(1)
+    assert page.locator("#live").text_content() == "Paused"
+
+
+def test_a_page_that_has_seen_a_start_can_be_paused(gateway: Served, look: Look) -> None:
+    page = look(gateway.url)
+    scene, starting = gateway.scene, Moment(State(World()), gateway.scene.history)
+    gateway.scene = starting
+    expect(page.locator("h1")).to_have_text("Starting")
+    gateway.scene = scene
+    expect(page.locator("h1")).to_have_text("Healthy")
+    expect(page.locator("#pause")).to_be_visible()
+
+
+def test_the_tab_of_a_page_that_nobody_looks_at_stays_true(look: Look) -> None:
+    served = Served(moment(SCENES["healthy"]()))
+    with served.running():
+        page = look(served.url)
+        expect(page.locator("#live")).to_have_text("Live")
+        page.clock.install()
+        page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+        page.evaluate("dispatchEvent(new Event('visibilitychange'))")
+        served.become("down")
+        page.clock.fast_forward(60_000)
+        expect(page).to_have_title(re.compile("^Down"))
+    page.clock.fast_forward(60_000)
+    expect(page).to_have_title(re.compile("^No answer · default on node-1"))
+
+
 def test_every_stop_of_the_tab_key_can_be_seen(gateway: Served, look: Look) -> None:
     page = look(gateway.url)
     expect(page.locator("#live")).to_have_text("Live")
@@ -92,7 +131,7 @@ def test_every_stop_of_the_tab_key_can_be_seen(gateway: Served, look: Look) -> N
                 return { name: e.id || e.textContent, outline: parseFloat(s.outlineWidth) || 0 } })()"""
         )
         stops.append(stop)
-    assert [stop["name"] for stop in stops[:2]] == ["To the tunnels", "pause"]
+    assert [stop["name"] for stop in stops[:2]] == ["To the prefixes", "pause"]
     assert "q" in [stop["name"] for stop in stops]
     assert [stop for stop in stops if stop["outline"] < 2] == []
 

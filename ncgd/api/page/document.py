@@ -56,7 +56,9 @@ def _html(title: str, icon: str, main: Html, *, is_refreshing: bool) -> str:
         tag("noscript", refresh) if refresh else None,
         tag("script", src="/assets/page.js", type="module"),
     )
-    body = tag("body", tag("a", "To the tunnels", href="#tunnels", cls="skip"), shapes(), main, _footer(is_refreshing))
+    body = tag(
+        "body", tag("a", "To the prefixes", href="#prefixes", cls="skip"), shapes(), main, _footer(is_refreshing)
+    )
     return f"<!doctype html>{tag('html', head, body, lang='en')}"
 
 

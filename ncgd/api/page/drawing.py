@@ -114,7 +114,7 @@ def _tall(scene: Scene) -> Html:
         ]
     if scene.rest:
         middle = top + len(lanes) * _STEP + 40
-        parts.append(_words(_TALL / 2, middle, scene.rest, "soft", anchor="middle", most=44))
+        parts.append(_words((_TALL - inset) / 2, middle, scene.rest, "soft", anchor="middle", most=44))
     return _canvas("tall", _TALL, bottom + there_height, scene.caption, parts)
 
 

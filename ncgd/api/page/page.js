@@ -1,7 +1,7 @@
 // Makes the page live: asks for it anew each second and changes what is different. It knows nothing but HTML, keeps
-// nothing but what is on the screen, and rests while nobody looks.
+// nothing but what is on the screen, and asks seldom while nobody looks: title and icon of its tab stay true.
 
-const SECOND = 1000, PATIENCE = 8 * SECOND, TYPING = 200;
+const SECOND = 1000, HIDDEN = 10 * SECOND, PATIENCE = 8 * SECOND, TYPING = 200;
 const byId = (id) => document.getElementById(id);
 let isPaused = false, timer = 0, turn = 0;
 
@@ -46,7 +46,7 @@ async function ask() {
     morph(document.querySelector('main'), page.querySelector('main'));
     document.title = page.title;
     morph(byId('icon'), page.getElementById('icon'));
-    tell('live', 'Live');
+    tell(...(isPaused ? ['paused', 'Paused'] : ['live', 'Live']));
   } catch {
     if (mine === turn && !document.body.classList.contains('lost')) tell('lost', `No answer since ${byId('now')?.textContent ?? 'the start'}`);
   }
@@ -54,15 +54,18 @@ async function ask() {
 
 function tell(state, text) {
   document.body.classList.toggle('lost', state === 'lost');
-  const live = byId('live');
+  if (state === 'lost') document.title = document.title.replace(/^[^·]*/, 'No answer ');
+  const live = byId('live'), button = byId('pause');
   if (!live) return;
+  button.hidden = false;
+  button.textContent = isPaused ? 'Go on' : 'Pause';
   live.className = `live ${state}`;
   if (live.textContent !== text) live.textContent = text;
 }
 
 function rest() {
   clearTimeout(timer);
-  if (!isPaused && !document.hidden) timer = setTimeout(go, SECOND);
+  if (!isPaused) timer = setTimeout(go, document.hidden ? HIDDEN : SECOND);
 }
 
 async function go() {
@@ -73,9 +76,10 @@ async function go() {
 
 function pause() {
   isPaused = !isPaused;
-  byId('pause').textContent = isPaused ? 'Go on' : 'Pause';
-  if (isPaused) tell('paused', 'Paused');
-  isPaused ? rest() : go();
+  if (!isPaused) return go();
+  turn++; // an answer that is on its way comes too late
+  tell('paused', 'Paused');
+  rest();
 }
 
 function find(text) {
@@ -120,5 +124,4 @@ addEventListener('keydown', (event) => {
   }
 });
 
-if (byId('pause')) byId('pause').hidden = false;
 go();

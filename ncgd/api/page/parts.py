@@ -1,6 +1,6 @@
 """What stands around the tables: how it is in one word, numbers, and the small print."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ncgd import __version__
 from ncgd.api.page.markup import Html, Part, tag
@@ -54,13 +54,34 @@ def _sentence(view: View) -> str:
     elif usable:
         tunnels = f"{usable} of {total} tunnels {'carries' if usable == 1 else 'carry'}"
     else:
-        tunnels = "No tunnel carries"
-    prefixes = count(report.routes_installed, "prefix", "prefixes")
-    routed = f"{prefixes} {'is' if report.routes_installed == 1 else 'are'}"
-    leak = " and nothing leaks" if report.leak.mode == "Strict" else ""
-    held = f"{routed} {'routed' if usable else f'held back{leak}'}"
-    text = f"{tunnels} traffic; {held if report.routes_installed else 'nothing is learned'}."
+        tunnels = "No tunnel carries" if _held(view) == report.routes_installed else "No tunnel is known to carry"
+    text = f"{tunnels} traffic; {_routed(view)}."
     return text if report.problems else f"{text} No problems."
+
+
+def _total(rates: Iterable[float | None]) -> float | None:
+    """None unless all are known."""
+    known = list(rates)
+    return None if None in known else sum(each for each in known if each is not None)
+
+
+def _routed(view: View) -> str:
+    """How many prefixes have a way, and how many wait for one."""
+    installed, held = view.report.routes_installed, _held(view)
+    if not installed:
+        return "nothing is learned"
+    leak = " and nothing leaks" if view.report.leak.mode == "Strict" else ""
+    if held == installed:
+        return f"{_are(held)} held back{leak}"
+    return f"{_are(installed - held)} routed" + (f", {_are(held)} held back{leak}" if held else "")
+
+
+def _held(view: View) -> int:
+    return view.world.routes.held_back(view.desired.carriers)
+
+
+def _are(number: int) -> str:
+    return f"{count(number, 'prefix', 'prefixes')} {'is' if number == 1 else 'are'}"
 
 
 def numbers(view: View) -> Html:
@@ -71,11 +92,11 @@ def numbers(view: View) -> Html:
 def _numbers(view: View) -> Iterator[tuple[str, str, str, Mood | None]]:
     """Term, value, small print, and the mood when it is not as it should be."""
     report = view.report
-    out, in_ = (sum(getattr(t, way) for t in view.tracks.values()) for way in ("rate_out", "rate_in"))
+    tracks = view.tracks.values()
     if report.health != Health.STANDBY:
         usable, up = sum(t.is_usable for t in report.tunnels), sum(p.status == "established" for p in report.peers)
-        yield "To the cloud", f"↑ {rate(out)}", "through all tunnels", None
-        yield "From the cloud", f"↓ {rate(in_)}", "through all tunnels", None
+        yield "To the cloud", f"↑ {rate(_total(each.rate_out for each in tracks))}", "through all tunnels", None
+        yield "From the cloud", f"↓ {rate(_total(each.rate_in for each in tracks))}", "through all tunnels", None
         yield _ratio("Tunnels", usable, len(report.tunnels), "carry traffic")
         yield _ratio("BGP sessions", up, len(report.peers), "established")
         recent = report.failovers.recent

@@ -15,6 +15,8 @@ from ncgd.model.report import PeerReport, TunnelReport
 PAGE_ROWS = 25
 MOST_ROWS = 12
 """Of tunnels and of sessions, unless all are asked for."""
+MOST_CARRIERS = 4
+"""Of one prefix that are named."""
 T = TypeVar("T")
 _NO_TRACK = Track()
 _STANDING_MOODS = {
@@ -42,7 +44,7 @@ def tunnels(view: View) -> Html:
     """One row per tunnel."""
     minutes = int(SLOTS * SLOT_SECONDS / 60)
     graphs = (f"Traffic, {minutes} min", f"Round trip, {minutes} min")
-    head = ("Tunnel", *graphs, "Security association", "Up, and carried")
+    head = ("Tunnel", *graphs, "Security association", "Its age, and carried")
     shown, rest = _first(view.report.tunnels, lambda each: tunnel_mood(each)[0], view)
     rows = [_tunnel(tunnel, view) for tunnel in shown]
     return _section("Tunnels", "tunnels", _table(head, rows, "no tunnel is configured"), rest)
@@ -77,7 +79,7 @@ def _tunnel(tunnel: TunnelReport, view: View) -> Html:
             tag("span", _cipher(tunnel.child) or "none", cls="mono"),
             _small(f"{tunnel.interface or 'no interface'} → {tunnel.remote}"),
         ),
-        _cell("Up, and carried", up, _small(*_carried(view, name))),
+        _cell("Its age, and carried", up, _small(*_carried(view, name))),
         cls=mood,
     )
 
@@ -94,7 +96,7 @@ def _carried(view: View, tunnel: str) -> tuple[Part, ...]:
 
 
 def _both(out: str, in_: str) -> tuple[Part, ...]:
-    parts = tag("span", "↑ ", cls="out"), out, "  ", tag("span", "↓ ", cls="in"), in_
+    parts = tag("span", tag("span", "↑ ", cls="out"), out), "  ", tag("span", tag("span", "↓ ", cls="in"), in_)
     return (tag("span", *parts, cls="rates"),)
 
 
@@ -180,7 +182,9 @@ def _amount(found: Found, query: str) -> str:
 
 
 def _prefix(row: PrefixRow, tunnels_of: dict[str, str]) -> Html:
-    through = [tag("span", short(tunnels_of.get(peer) or peer)) for peer in row.carriers]
+    through = [tag("span", short(tunnels_of.get(peer) or peer)) for peer in row.carriers[:MOST_CARRIERS]]
+    if len(row.carriers) > MOST_CARRIERS:
+        through.append(tag("span", f"and {len(row.carriers) - MOST_CARRIERS} more"))
     return tag(
         "tr",
         _cell("Prefix", tag("a", row.prefix, href=asking(row.prefix), cls="mono")),

@@ -56,7 +56,7 @@ def _lane(tunnel: TunnelReport, peers: Sequence[PeerReport], view: View) -> Lane
     mood, word = tunnel_mood(tunnel)
     track = view.tracks.get(tunnel.ref.name, _NOTHING)
     probe = tunnel.probe
-    passing = track.rate_in + track.rate_out
+    passing = (track.rate_in or 0.0) + (track.rate_out or 0.0)
     answers = f"answers in {milliseconds(probe.rtt_seconds)}" if probe and probe.rtt_seconds is not None else word
     return Lane(
         name=tunnel.ref.name,

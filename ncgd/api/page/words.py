@@ -68,8 +68,10 @@ def state(mood: Mood, word: Part) -> Html:
     return tag("span", mark(mood), tag("span", word), cls=f"state {mood}")
 
 
-def rate(bytes_per_second: float) -> str:
-    """``1.2 Mbit/s``."""
+def rate(bytes_per_second: float | None) -> str:
+    """``1.2 Mbit/s``; a dash while it is not known."""
+    if bytes_per_second is None:
+        return NOTHING
     bits = bytes_per_second * 8
     for unit in ("bit/s", "kbit/s", "Mbit/s"):
         if bits < 999.5:

@@ -17,8 +17,12 @@ from ncgd.api.page.routes import assets, page_of
 from ncgd.api.page.words import count, milliseconds, rate, shortened, span
 from ncgd.api.server import Api
 from ncgd.daemon.loop import State
+from ncgd.decision.desired import desired_state
 from ncgd.decision.world import World
+from ncgd.model import event as ev
+from ncgd.model import prefix as px
 from ncgd.model.ike import Traffic
+from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from ncgd.model.report import Problem
 from ncgd.model.secret import Vault
 from ncgd.resources.load import Loaded, load_files
@@ -194,6 +198,33 @@ def test_prefixes_that_nobody_can_carry_are_held_back_and_say_who_could() -> Non
     assert "peer-1 and peer-2 cannot carry it now" in text(page("down"))
 
 
+def test_prefixes_that_have_a_way_and_those_that_wait_for_one_are_told_apart() -> None:
+    life = SCENES["healthy"]()
+    life.site.peer_sends("peer-1", px.parse("192.0.2.0/24"))
+    life.site.settle()
+    life.site.lose_sa("tunnel-1")
+    life.site.settle()
+    shown = text(answer(moment(life)).body.decode())
+    assert "1 of 2 tunnels carries traffic; 14 prefixes are routed, 1 prefix is held back and nothing leaks." in shown
+
+
+def test_what_goes_into_tunnels_that_do_not_answer_is_not_held_back() -> None:
+    life = SCENES["healthy"]()
+    dead = ProbeReport(vitality=Vitality(pulse=Pulse.DEAD))
+    scene = moment(life)
+    life.site.tell(ev.ProbesRead(probes=dict.fromkeys(life.site.sas, dead)))
+    life.site.settle()
+    scene.state.world, scene.state.desired = life.site.world, desired_state(life.site.world)
+    scene.state.report = life.look("10:00:00.000")
+    shown = text(answer(scene).body.decode())
+    assert "No tunnel is known to carry traffic; 14 prefixes are routed." in shown
+
+
+def test_of_many_who_carry_a_prefix_some_are_named() -> None:
+    markup = page("large", "?q=10.128.0.0%2F20")
+    assert re.search(r"tunnel-1 tunnel-10 tunnel-11 tunnel-12 and 58 more", text(markup))
+
+
 def test_a_page_of_many_tunnels_shows_those_that_are_not_well_and_all_on_request() -> None:
     some, everything = page("large"), page("large", "?all=1")
     table = some[some.index('id="tunnels"') :]
@@ -237,6 +268,27 @@ def test_history_is_bounded_and_knows_rates_outages_and_the_longest_answers() ->
         track.observe(1000.0 + step / 1000, Traffic(10**6, 10**6), None, is_usable=True)
     assert track.rate_in == 0
     assert len(track._marks) < 4 * RATE_SECONDS + 8
+
+
+def test_what_nobody_can_read_has_no_rate_and_makes_no_peak_later() -> None:
+    track = Track()
+    for second in range(90):
+        carried = Traffic(1000 * second, 1000 * second)
+        track.observe(float(second), None if 30 <= second < 60 else carried, None, is_usable=True)
+        assert (track.rate_in is None) == (30 <= second < 60)
+    assert {round(each.rate_in) for each in track.samples} <= {0, 200, 400, 600, 800, 1000}
+    assert round(track.rate_in or 0.0) == 1000
+
+
+def test_the_rate_is_not_known_while_charon_is_away() -> None:
+    life = SCENES["healthy"]()
+    scene = moment(life)
+    life.site.tell(ev.CharonLost(charon="charon", reason="it does not answer"))
+    scene.state.world = life.site.world
+    scene.history.observe(scene.state)
+    shown = text(answer(scene).body.decode())
+    assert "To the cloud ↑ — through all tunnels" in shown
+    assert "0 bit/s" not in shown
 
 
 def test_markup_escapes_and_leaves_out() -> None:
