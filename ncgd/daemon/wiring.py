@@ -5,7 +5,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +22,7 @@ from ncgd.daemon.loop import Loop, Observe, State, wall_moment, wall_time
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.daemon.notify import Notifier
 from ncgd.daemon.processes import Processes
+from ncgd.daemon.roster import Roster
 from ncgd.daemon.settings import Settings
 from ncgd.daemon.supervise import Supervisor
 from ncgd.drivers.exabgp import speaker
@@ -44,7 +45,7 @@ from ncgd.drivers.strongswan import charon as charon_program
 from ncgd.drivers.strongswan.driver import Strongswan
 from ncgd.errors import UserError
 from ncgd.model.event import CapabilityProbed
-from ncgd.model.ike import Charon
+from ncgd.model.ike import Charon, DataplaneMode
 from ncgd.model.process import Launch
 from ncgd.model.role import STANDALONE, Role
 from ncgd.model.secret import Vault
@@ -52,7 +53,7 @@ from ncgd.sources.files import FilesSource
 
 AnyTable = OwnedTable[object, object]
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 1.0
 """While neither dataplane can run: how often that is looked at again. What is missing may be installed meanwhile."""
 
 
@@ -74,9 +75,8 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
     bgp = Exabgp(settings.bridge_socket, settings.exabgp_config, mailbox.post)
 
     def connect(row: Charon) -> CharonDriver:
-        socket = (
-            charon_directory(settings, row.name) / "charon.vici" if settings.is_supervisor else settings.vici_socket
-        )
+        is_alone = row.mode is DataplaneMode.KERNEL and not settings.is_supervisor
+        socket = settings.vici_socket if is_alone else charon_directory(settings, row.name) / "charon.vici"
         return cast("CharonDriver", Strongswan(row.name, socket, vault, mailbox.post))
 
     async def launch(name: str, row: object) -> Launch:
@@ -89,9 +89,13 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
     clamps, guard, exemption, esp_ports = MssClampTable(nft), GuardTable(nft), ExemptionTable(nft), EspPortTable(nft)
     memory = GuardedPrefixes(settings.state_dir)
     charons = Charons(connect)
-    supervisor = Supervisor(settings.run_dir, launch, mailbox.post) if settings.is_supervisor else None
+    runner = (
+        Supervisor(settings.run_dir, launch, mailbox.post)
+        if settings.is_supervisor
+        else Roster(settings.run_dir, mailbox.post)
+    )
     tables: dict[str, AnyTable] = {
-        "processes": Processes(charons, supervisor),
+        "processes": Processes(charons, runner),
         "sysctls": cast("AnyTable", kernel.sysctls),
         "esp_ports": cast("AnyTable", esp_ports),
         "links": cast("AnyTable", kernel.links),
@@ -139,9 +143,8 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
     async def probe_until_able() -> None:
         while True:
             capability = await asyncio.to_thread(probe)
-            if not settings.is_supervisor:  # it takes a charon per tunnel, and only a supervisor starts them
-                detail = f"{capability.detail}; userspace ESP needs --supervise"
-                capability = replace(capability, userspace_esp=False, detail=detail)
+            if isinstance(runner, Roster):
+                capability = runner.seen_from_there(capability)
             mailbox.post(CapabilityProbed(capability=capability))
             if capability.kernel_esp or capability.userspace_esp:
                 return
@@ -164,9 +167,7 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
             ("probe", prober.run()),
             *status_port(settings, api, lambda: loop.state, history, mailbox.post),
         ]
-        jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run())]
-        if supervisor is not None:
-            jobs.append(("supervise", supervisor.run()))
+        jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run()), ("supervise", runner.run())]
         tasks = [group.create_task(job, name=name) for name, job in jobs]
         await leaving.wait()
         await hand_over(place.leave, lambda: loop.state.world)

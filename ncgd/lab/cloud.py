@@ -12,7 +12,7 @@ from ncgd.lab.processes import log_of, private_run, spawn, wait_until
 from ncgd.lab.topology import STATE, inside, namespace
 
 CHARON = "/usr/lib/ipsec/charon"
-_DEVICE_MTU = 1398  # bytes: 1460 outside, UDP encapsulation, AES-GCM
+DEVICE_MTU = 1398  # bytes: 1460 outside, UDP encapsulation, AES-GCM
 
 
 def start(cloud: tuple[Interface, ...], far_end: FarEnd = GOOGLE, *, kernel: bool, prefixes: int) -> None:
@@ -26,7 +26,7 @@ def start(cloud: tuple[Interface, ...], far_end: FarEnd = GOOGLE, *, kernel: boo
         spawn(each.node, "charon", [CHARON], {"STRONGSWAN_CONF": str(folder / "strongswan.conf")})
     for each in cloud:
         _load(each)
-        _ip(each.node, "link", "set", "ipsec0", "mtu", str(_DEVICE_MTU), "up")
+        _ip(each.node, "link", "set", "ipsec0", "mtu", str(DEVICE_MTU), "up")
         _ip(each.node, "addr", "add", f"{each.router_ip}/30", "dev", "ipsec0")
         _configure_bird(each.node, render.router_task(each, far_end, prefixes))
         start_bird(each.node)
@@ -38,7 +38,7 @@ def _load(each: Interface) -> None:
     """Hand charon its connection once it listens and, in userspace, has made its TUN device."""
     vici = STATE / each.node / "charon.vici"
     device = inside(each.node, "test", "-e", "/sys/class/net/ipsec0")
-    if not wait_until(lambda: _listens(vici) and succeeds(*device), 30.0):
+    if not wait_until(lambda: listens(vici) and succeeds(*device), 30.0):
         tail = log_of(each.node, "charon").read_text().splitlines()[-12:]
         raise LabFailure(f"charon did not start in {each.node}", details="\n".join(tail))
     config = str(STATE / each.node / "swanctl.conf")
@@ -46,7 +46,8 @@ def _load(each: Interface) -> None:
     run(*inside(each.node, *private_run(*load)))
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
+    """True when somebody does on this unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 

@@ -6,6 +6,7 @@ keys stand there, the cloud expects.
 
 import base64
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,10 @@ class Interface:
 
 def interfaces(resources: Path) -> tuple[Interface, ...]:
     """What the manifests in a folder ask of the cloud. Raises LabFailure when they are not for this cloud."""
-    manifests = json.loads(run(str(VENV / "bin" / "python"), "-c", _READ_MANIFESTS, str(resources)))
+    python = VENV / "bin" / "python"  # the one with YAML; in an image this is it
+    manifests = json.loads(
+        run(str(python) if python.exists() else sys.executable, "-c", _READ_MANIFESTS, str(resources))
+    )
     tunnels = dict(_specs(manifests, "OverlayVPNTunnel"))
     sessions = {spec["vpnTunnel"]: spec for _, spec in _specs(manifests, "OverlayBGPPeer") if "vpnTunnel" in spec}
     keys = {each["metadata"]["name"]: each for each in manifests if each["kind"] == "Secret"}

@@ -8,7 +8,8 @@ from ncgd.lab.far_end import FarEnd
 from ncgd.lab.interface import Interface
 from ncgd.lab.topology import EXTRA, SUBNET, VM
 
-_FABRIC = {"cloud0": ("100.64.0.0", "100.64.0.1"), "cloud1": ("100.64.0.2", "100.64.0.3")}
+FABRIC = {"cloud0": ("100.64.0.2", "100.64.0.3"), "cloud1": ("100.64.0.4", "100.64.0.5")}
+"""Addresses of a router task and the VM to one another: pairs of a /31, none of them the first of a /24."""
 
 
 def strongswan(folder: Path, *, kernel: bool) -> str:
@@ -100,7 +101,7 @@ def extra_prefixes(count: int) -> list[str]:
 
 def router_task(each: Interface, far_end: FarEnd, prefixes: int) -> str:
     """A Cloud Router task, or what stands in its place: MED 100, the far end's timers and limit."""
-    near, far = _FABRIC[each.node]
+    near, far = FABRIC[each.node]
     routes = "\n".join(f"    route {prefix} unreachable;" for prefix in (SUBNET, *extra_prefixes(prefixes)))
     return f"""
 log stderr all;
@@ -148,8 +149,8 @@ def vpc(cloud: tuple[Interface, ...]) -> str:
     sessions = "".join(
         f"""
 protocol bgp {each.node} {{
-    local {_FABRIC[each.node][1]} as {each.router_asn};
-    neighbor {_FABRIC[each.node][0]} as {each.router_asn};
+    local {FABRIC[each.node][1]} as {each.router_asn};
+    neighbor {FABRIC[each.node][0]} as {each.router_asn};
     direct;
     path metric off;
     med metric on;

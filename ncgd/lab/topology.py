@@ -80,23 +80,29 @@ FAR_LINKS = (
         ends=(("cloud1", "wan0", "198.51.100.12/31"), ("internet", "cloud1", "198.51.100.13/31")),
         mtu=INTERNET_MTU,
     ),
-    Link(ends=(("cloud0", "vpc0", "100.64.0.0/31"), ("vm", "cloud0", "100.64.0.1/31")), mtu=INTERNET_MTU),
-    Link(ends=(("cloud1", "vpc0", "100.64.0.2/31"), ("vm", "cloud1", "100.64.0.3/31")), mtu=INTERNET_MTU),
+    Link(ends=(("cloud0", "vpc0", "100.64.0.2/31"), ("vm", "cloud0", "100.64.0.3/31")), mtu=INTERNET_MTU),
+    Link(ends=(("cloud1", "vpc0", "100.64.0.4/31"), ("vm", "cloud1", "100.64.0.5/31")), mtu=INTERNET_MTU),
 )
+
+
+def vm_lines(cloud0: str, cloud1: str) -> tuple[str, ...]:
+    """The VM's addresses and routes; ``cloud0`` and ``cloud1`` are where it finds the router tasks."""
+    return (
+        *(f"addr add {address}/32 dev lo" for address in (VM, *PINNED_VM.values())),
+        f"route add local {EXTRA} dev lo",
+        f"rule add from {PINNED_VM['cloud0']} lookup 110",
+        f"route add default via {cloud0} table 110",
+        f"rule add from {PINNED_VM['cloud1']} lookup 120",
+        f"route add default via {cloud1} table 120",
+    )
+
 
 # The internet gets none: a packet with a 10.x address that comes this far ends here.
 FAR_ROUTES = {
     "nat": ("route add default via 203.0.113.1",),
-    "cloud0": (f"route add {VPC} via 100.64.0.1", "route add 203.0.113.0/24 via 198.51.100.10"),
-    "cloud1": (f"route add {VPC} via 100.64.0.3", "route add 203.0.113.0/24 via 198.51.100.13"),
-    "vm": (
-        *(f"addr add {address}/32 dev lo" for address in (VM, *PINNED_VM.values())),
-        f"route add local {EXTRA} dev lo",
-        f"rule add from {PINNED_VM['cloud0']} lookup 110",
-        "route add default via 100.64.0.0 table 110",
-        f"rule add from {PINNED_VM['cloud1']} lookup 120",
-        "route add default via 100.64.0.2 table 120",
-    ),
+    "cloud0": (f"route add {VPC} via 100.64.0.3", "route add 203.0.113.0/24 via 198.51.100.10"),
+    "cloud1": (f"route add {VPC} via 100.64.0.5", "route add 203.0.113.0/24 via 198.51.100.13"),
+    "vm": vm_lines("100.64.0.2", "100.64.0.4"),
 }
 
 ROUTER = ("net.ipv4.ip_forward=1",)
@@ -117,18 +123,18 @@ _EVERYWHERE = (
     "net.ipv4.conf.default.send_redirects=0",
 )
 
-_NAT = """
+NAT = """
 table ip nat {
     chain in { type nat hook prerouting priority dstnat
-        iifname "wan0" ip daddr 203.0.113.10 dnat to 192.168.100.2
+        ip daddr 203.0.113.10 dnat to 192.168.100.2
     }
     chain out { type nat hook postrouting priority srcnat
-        oifname "wan0" ip saddr 192.168.100.2 snat to 203.0.113.10
+        ip saddr 192.168.100.2 snat to 203.0.113.10
     }
 }
 """
 # Forwarded pings only: what ncgd probes with ends at the cloud's own link-local address.
-_COUNTERS = """
+COUNTERS = """
 table inet lab {
     counter requests {}
     counter replies {}
@@ -138,7 +144,7 @@ table inet lab {
     }
 }
 """
-FAR_RULES = {"cloud0": _COUNTERS, "cloud1": _COUNTERS}
+FAR_RULES = {"cloud0": COUNTERS, "cloud1": COUNTERS}
 
 SITE = Topology(
     nodes=NODES,
@@ -153,7 +159,7 @@ SITE = Topology(
         **FAR_ROUTES,
     },
     sysctls=FAR_SYSCTLS,  # ncgd sets what gw needs
-    rules={"nat": _NAT, **FAR_RULES},
+    rules={"nat": NAT, **FAR_RULES},
 )
 
 

@@ -1,95 +1,86 @@
-"""The image and the container of docker-compose.yml, through Docker's API: no compose program is needed."""
+"""An engine, the images, and the lab of docker-compose.yml on it."""
 
-import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
-import yaml
 from docker.models.containers import Container
 
+from tests.docker import debian_image
+from tests.docker.compose import Compose, environment
 from tests.docker.engine import why_unreachable
 from tests.integration.netns import until
 
-ROOT = Path(__file__).parents[2]
-HEALTHY_SECONDS = 60.0
+HEALTHY_SECONDS = 90.0
 
 
-class Home:
-    """The service ``lab`` of docker-compose.yml: builds its image, and runs it as the file says."""
-
-    def __init__(self, client: docker.DockerClient) -> None:
-        self._client = client
-        self._service: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["lab"]
-
-    def build(self) -> None:
-        """What ``docker compose build`` does, BASE_IMAGE from the environment included."""
-        dockerfile = self._service["build"]["dockerfile"]
-        given = {name: os.environ[name] for name in self._service["build"]["args"] if name in os.environ}
-        tag = self._service["image"]
-        self._client.images.build(path=str(ROOT), dockerfile=dockerfile, tag=tag, buildargs=given, rm=True)
-
-    @contextmanager
-    def container(self, *arguments: str, without: str = "") -> Iterator[Container]:
-        """A container that has just been started, less one capability; removed at the end, whatever it does then."""
-        options = {key: value for key, value in self._service.items() if key not in {"build", "stop_grace_period"}}
-        options["tmpfs"] = dict(each.partition(":")[::2] for each in options["tmpfs"])
-        options["cap_add"] = [each for each in options["cap_add"] if each != without]
-        container = self._client.containers.run(**options, command=list(arguments), detach=True)
-        try:
-            yield container
-        finally:
-            container.remove(force=True)
-
-
-def healthy(container: Container) -> None:
-    """Wait until the health check says so; AssertionError with the log when it does not, or the container ends."""
-
-    def settled() -> bool:
-        container.reload()
-        return container.status != "running" or container.health != "starting"
-
-    until(settled, HEALTHY_SECONDS, "the container's health")
-    assert (container.status, container.health) == ("running", "healthy"), log(container)
-
-
-def log(container: Container) -> str:
-    """Everything process 1 and its children have said."""
-    return container.logs().decode()
-
-
-def execute(container: Container, *argv: str) -> str:
+def execute(container: Container, *argv: str, **options: Any) -> str:
     """``docker compose exec``: the output; AssertionError with it when the command fails."""
-    code, output = container.exec_run(list(argv))
+    code, output = container.exec_run(list(argv), **options)
     assert code == 0, f"{argv}: {output.decode()}"
     return str(output.decode())
 
 
-def in_node(container: Container, node: str, *argv: str) -> str:
-    """Run a command in a node of the lab."""
-    return execute(container, "python3", "-m", "ncgd.lab", "exec", node, "--", *argv)
+def log(container: Container) -> str:
+    """Everything that its programs have said."""
+    return str(container.logs().decode())
+
+
+def healthy(lab: Compose) -> None:
+    """Wait until every service is; AssertionError with the logs of those that are not."""
+
+    def unwell() -> list[str]:
+        return [name for name in lab.services if health(lab[name]) != "healthy"]
+
+    try:
+        until(lambda: not unwell(), HEALTHY_SECONDS, "all services are healthy")
+    except AssertionError as error:
+        raise AssertionError("\n".join(f"== {name}\n{log(lab[name])[-3000:]}" for name in unwell())) from error
+
+
+def health(container: Container) -> str:
+    """``starting``, ``healthy``, ``unhealthy``, or what else it is."""
+    state = container.client.api.inspect_container(container.id)["State"]
+    return str(state["Health"]["Status"] if state["Status"] == "running" else state["Status"])
 
 
 @pytest.fixture(scope="session")
-def home() -> Iterator[Home]:
-    """The service with its image built. Fails, rather than skips, where there is no engine."""
+def client() -> Iterator[docker.DockerClient]:
+    """Fails, rather than skips, where there is no engine."""
     if why := why_unreachable():
-        pytest.fail(f"no Docker engine: {why}\nstart one, or set DOCKER_HOST to where it listens", pytrace=False)
-    client = docker.from_env(timeout=300)
+        pytest.fail(f"no Docker engine: {why}\ntests/run docker starts one; or set DOCKER_HOST", pytrace=False)
+    it = docker.from_env(timeout=300)
     try:
-        it = Home(client)
-        it.build()
         yield it
     finally:
-        client.close()
+        it.close()
+
+
+@pytest.fixture(scope="session")
+def project(client: docker.DockerClient) -> Iterator[Compose]:
+    """The project with its images built, and nothing of it up."""
+    given = environment()
+    it = Compose(client, {"BASE_IMAGE": debian_image.ensure(client), **given})
+    it.down()
+    began = time.monotonic()
+    it.build()
+    print(f"images built in {time.monotonic() - began:.0f} s")
+    try:
+        yield it
+    finally:
+        it.down()
 
 
 @pytest.fixture(scope="module")
-def lab(home: Home) -> Iterator[Container]:
-    """One healthy container for a module."""
-    with home.container() as container:
-        healthy(container)
-        yield container
+def lab(project: Compose) -> Iterator[Compose]:
+    """All of it, healthy, for a module."""
+    began = time.monotonic()
+    project.up()
+    healthy(project)
+    print(f"healthy {time.monotonic() - began:.1f} s after up")
+    try:
+        yield project
+    finally:
+        project.down()

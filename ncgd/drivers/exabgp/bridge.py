@@ -336,7 +336,7 @@ class Bridge:
         if os.path.lexists(path):
             os.unlink(path)  # noqa: PTH108 - pathlib costs a megabyte
         self._listener.bind(path)
-        os.chmod(path, 0o600)  # noqa: PTH101
+        os.chmod(path, 0o660)  # noqa: PTH101 - where ExaBGP is not root, ncgd comes in by their common group
         self._listener.listen(4)
         for pipe in (0, 1):
             os.set_blocking(pipe, False)

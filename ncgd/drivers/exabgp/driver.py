@@ -207,7 +207,7 @@ class Exabgp:
         """Write the file when it says something else. Returns what it said; None when there was none."""
         text = render.configuration(neighbors.values(), bridge(self._socket))
         last = None
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             last = self._configuration.read_text()
         if last != text:
             self._put(text)
@@ -218,7 +218,7 @@ class Exabgp:
         path = self._configuration
         fresh = path.with_name(path.name + ".new")
         try:
-            fresh.touch(mode=0o600)
+            fresh.touch(mode=0o640)  # the group is root's, or one that ncgd shares with an ExaBGP that is not root
             fresh.write_text(text)
             fresh.replace(path)
         except OSError as error:

@@ -55,7 +55,7 @@ def launch(configuration: Path, socket: Path) -> Launch:
         environment={"EXABGP_ENVFILE": str(settings)},
         files=(
             LaunchFile(path=settings, text=SETTINGS),
-            LaunchFile(path=configuration, text=empty, is_seed=True),
+            LaunchFile(path=configuration, text=empty, mode=0o640, is_seed=True),
         ),
         directories=tuple(dict.fromkeys((configuration.parent, socket.parent))),
     )

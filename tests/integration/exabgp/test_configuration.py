@@ -158,7 +158,7 @@ def test_the_same_again_does_nothing(lab: Site) -> None:
         async with lab.driver() as (speaker, _):
             await speaker.neighbors.write(wanted(lab.neighbor(1)))
             written = lab.configuration.stat()
-            assert written.st_mode & 0o777 == 0o600
+            assert written.st_mode & 0o777 == 0o640
             await speaker.neighbors.write(wanted(lab.neighbor(1)))
             assert lab.configuration.stat().st_ino == written.st_ino
 

@@ -115,6 +115,6 @@ def test_how_it_is_started(tmp_path: Path) -> None:
     assert plan.environment == {"EXABGP_ENVFILE": str(tmp_path / "exabgp.env")}
     assert {(file.path.name, file.mode, file.is_seed) for file in plan.files} == {
         ("exabgp.env", 0o600, False),
-        ("exabgp.conf", 0o600, True),
+        ("exabgp.conf", 0o640, True),
     }
     assert plan.directories == (tmp_path, tmp_path / "run")
