@@ -76,10 +76,9 @@ class FilesSource:
     async def _read(self, watch: Inotify | None) -> bool:
         """Read, again if that changes meanwhile, and post; False when the folder should be watched anew as well."""
         is_same_folder = True
-        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         files = await asyncio.to_thread(read_folder, self._path)
-        # At the start there is nothing yet that half a file could take away.
-        while watch and self._files is not None and asyncio.get_running_loop().time() < deadline:
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        while watch and asyncio.get_running_loop().time() < deadline:
             event = await _event(watch, QUIET_SECONDS)
             if event is None:
                 break

@@ -130,6 +130,23 @@ def test_a_file_that_is_rewritten_while_the_folder_is_read_without_a_change_seen
     watch(folder, scenario)
 
 
+def test_a_file_that_is_rewritten_just_as_ncgd_starts_again_loses_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier ncgd's tunnels are up: without their manifests they would have been ended."""
+    monkeypatch.setattr(files, "QUIET_SECONDS", 0.5)
+    text = (folder / "tunnels.yaml").read_bytes()
+    (folder / "tunnels.yaml").write_bytes(b"")
+
+    async def scenario(it: Watched) -> None:
+        await asyncio.sleep(0.05)
+        (folder / "tunnels.yaml").write_bytes(text)
+        await it.until_good()
+        assert all(intent.tunnels for intent in it.posted)
+
+    watch(folder, scenario)
+
+
 def test_a_config_map_is_followed(tmp_path: Path) -> None:
     mount = tmp_path / "mount"
     fill(tmp_path, {})
