@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ncgd.drivers.nftables import esp_port
 from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.drivers.nftables.esp_port import EspPortTable
 from ncgd.drivers.nftables.exemption import ExemptionTable
@@ -17,7 +18,8 @@ from ncgd.errors import Unavailable
 from ncgd.model import prefix as px
 from ncgd.model.clamp import MssClamp
 from ncgd.model.delta import Delta
-from ncgd.model.event import ClampsRead, Event, GuardCounted, GuardRead
+from ncgd.model.event import ClampsRead, EspPortsRead, Event, GuardCounted, GuardRead
+from ncgd.model.ike import EspPort
 from ncgd.model.prefix import Prefix
 from tests.integration.kernel.host import eventually, last
 from tests.integration.netns import Namespace, until, veth
@@ -40,6 +42,7 @@ class Filter:
         self.nft = Nft()
         self.guard = GuardTable(self.nft)
         self.clamps = MssClampTable(self.nft)
+        self.esp_ports = EspPortTable(self.nft)
         self.events: list[Event] = []
         self.watch = Watch(
             self.nft,
@@ -47,7 +50,7 @@ class Filter:
             ExemptionTable(self.nft),
             self.clamps,
             self.events.append,
-            esp_ports=EspPortTable(self.nft),
+            esp_ports=self.esp_ports,
         )
 
     async def set(self, *rows: Prefix | str) -> None:
@@ -229,6 +232,23 @@ def test_a_flush_takes_the_clamps_along_and_that_is_noticed_too() -> None:
             process = await asyncio.create_subprocess_exec("nft", "flush", "ruleset")
             assert await process.wait() == 0
             await eventually(lambda: it.events[-1] == ClampsRead(clamps={}), "the flush")
+
+        drive(space, scenario)
+
+
+def test_rules_that_unwrap_esp_are_read_back_and_a_flush_of_them_is_noticed() -> None:
+    with host() as space:
+
+        async def scenario(it: Filter) -> None:
+            rows = {4500: EspPort(port=4500)}
+            await it.esp_ports.write(Delta(set=rows))
+            assert await it.esp_ports.read() == rows
+            before = len(it.events)
+            process = await asyncio.create_subprocess_exec("nft", "flush", "chain", "inet", esp_port.TABLE, "away")
+            assert await process.wait() == 0
+            await eventually(lambda: last(it.events[before:], EspPortsRead), "the flush")
+            assert await it.esp_ports.read() == {}
+            await it.esp_ports.write(Delta(remove=frozenset(rows)))
 
         drive(space, scenario)
 
