@@ -36,7 +36,7 @@ RESOURCES = Path("/etc/ncgd/resources")
 )
 @click.option(
     "--resources",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder of manifests, read only to know the keys that must not be seen [default: that of the ncgd that runs].",
 )
 @click.pass_obj
@@ -71,7 +71,7 @@ def support_bundle(path: Path, output: str | None, resources: Path | None) -> No
         stop(f"cannot write {target}: {error.strerror}; -o names another place", EXIT_NO)
     if output != "-":
         click.echo(
-            f"{target}: {target.stat().st_size / 1024:.0f} KiB, {redactor.count} keys taken out; look at it first"
+            f"{target}: {target.stat().st_size / 1024:.0f} KiB, keys taken out: {redactor.count}; look at it first"
         )
 
 

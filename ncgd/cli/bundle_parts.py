@@ -84,9 +84,9 @@ def of_run_directory(run_dir: Path) -> Iterator[Part]:
 
     Nothing of a folder that is no run directory: ``--socket`` may be anywhere.
     """
-    if not (run_dir / "ncgd.lock").is_file():
+    if not _there(run_dir, "ncgd.lock"):
         return
-    for path in sorted(path for pattern in _WRITTEN for path in run_dir.glob(pattern)):
+    for path in _there(run_dir, *_WRITTEN):
         if path.is_file() and not path.is_symlink():
             relative = path.relative_to(run_dir)
             yield Part(f"run/{relative}", str(path), partial(_end_of, path))
@@ -94,12 +94,20 @@ def of_run_directory(run_dir: Path) -> Iterator[Part]:
 
 def of_charons(run_dir: Path) -> Iterator[Part]:
     """What each IKE daemon itself says, if swanctl is here. Neither lists a key."""
-    sockets = sorted(run_dir.glob("*/charon.vici")) or [Path("/run/charon.vici")]
+    sockets = _there(run_dir, "*/charon.vici") or [Path("/run/charon.vici")]
     for path in sockets:
         for what in ("--list-sas", "--list-conns", "--stats"):
             command = ("swanctl", what, "--uri", f"unix://{path}")
             name = f"charon/{path.parent.name}{what[1:]}.txt"
             yield Part(name, " ".join(command), partial(_run, command, is_log=False))
+
+
+def _there(folder: Path, *patterns: str) -> list[Path]:
+    """What there is, as far as we may know; ncgd's own part says it when we may not."""
+    try:
+        return sorted(path for pattern in patterns for path in folder.glob(pattern))
+    except PermissionError:
+        return []
 
 
 def _run(command: tuple[str, ...], *, is_log: bool) -> bytes:

@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -168,6 +171,39 @@ def test_what_lies_beside_a_socket_elsewhere_is_none_of_its_business(tmp_path: P
     out = tmp_path / "bundle.tar.gz"
     assert ncgctl(tmp_path / "ncgd.sock", "support-bundle", "-o", str(out)).exit_code == 0
     assert not [name for name in members(out.read_bytes()) if name.startswith("run/")]
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Root would read what it may not."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_may_not_be_read_is_told_in_it(tmp_path: Path) -> None:
+    """A person who is not root was told that the bundle cannot be written."""
+    private = run_directory(tmp_path / "run")
+    import_module("ncgd.cli.bundle")  # while we may read that
+    private.chmod(0)
+    with nobody():
+        answer = ncgctl(private / "ncgd.sock", "support-bundle", "-o", "-")
+    private.chmod(0o700)
+    assert answer.exit_code == 0, answer.stderr
+    assert b"permission denied; run ncgctl as root" in members(answer.stdout_bytes)["ncgd/status.txt"]
+
+
+def test_keys_that_cannot_be_read_are_not_passed_over(tmp_path: Path) -> None:
+    """Nothing was known then of what must not be seen."""
+    answer = ncgctl(tmp_path / "none", "support-bundle", "-o", str(tmp_path / "out"), "--resources", "/mistyped")
+    assert answer.exit_code == 2
+    assert "/mistyped" in answer.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_of_a_flooded_log_only_the_end_is_read(tmp_path: Path) -> None:
