@@ -19,6 +19,7 @@ from ncgd.cli.table import printable
 from ncgd.errors import NcgdError
 
 POLL_SECONDS = 0.5
+MOST = 1000
 INTERRUPTED = 130
 """As shells say it of a program that Ctrl-C has ended."""
 _SHORT = {"OverlayVPNTunnel": "tunnel", "OverlayBGPPeer": "peer", "NetworkConnectivityGateway": "gateway"}
@@ -27,7 +28,7 @@ _GOOD = {"TunnelUp", "SessionUp", "GatewayHealthy", "Solved"}
 
 @click.command()
 @click.argument("named", metavar="[OBJECT]", default="", shell_complete=names)
-@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
+@click.option("-n", "--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="At most so many.")
 @click.option("-f", "--follow", is_flag=True, help="Stay, and print what happens.")
 @click.option("-o", "--output", type=click.Choice(["screen", "json"]), default="screen", show_default=True)
 @click.pass_obj
@@ -44,37 +45,43 @@ def events(path: Path, named: str, limit: int, output: str, *, follow: bool) -> 
 
     Times are UTC, by this machine's clock; the order holds even where that clock is set. JSON is one entry a line.
     """
-    query = {"limit": str(limit), "object": named}
-    entries = ask(path, "/v1/events", query)["events"][::-1]
+    entries = ask(path, "/v1/events", {"limit": str(limit), "object": named})["events"][::-1]
     _print(entries, output)
     if not entries and not follow:
         click.echo("nothing has happened yet" if not named else f"nothing has happened to {named!r}", err=True)
     if follow:
         try:
-            for more in _following(path, query, entries[-1]["number"] if entries else 0):
+            for more in _following(path, named, entries[-1]["number"] if entries else 0):
                 _print(more, output)
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
 
 
-def _following(path: Path, query: dict[str, str], last: int) -> Iterator[list[dict[str, Any]]]:
+def _following(path: Path, named: str, last: int) -> Iterator[list[dict[str, Any]]]:
     """What is new, as it comes, for ever; an ncgd that is away is waited for."""
     is_away = False
     while True:
         time.sleep(POLL_SECONDS)
         try:
-            entries = client.get(path, "/v1/events", query)["events"][::-1]
+            newest = _newest_first(path, named, 1)
+            if newest and newest[0]["number"] < last:  # another timeline: the run directory was emptied
+                last = 0
+            fresh = _newest_first(path, named, MOST, last)[::-1]
         except NcgdError as error:
             if not is_away:
                 click.echo(f"ncgctl: {error}; waiting", err=True)
             is_away = True
             continue
         is_away = False
-        if entries and entries[-1]["number"] < last:  # another timeline: the run directory was emptied
-            last = 0
-        if fresh := [each for each in entries if each["number"] > last]:
+        if fresh:
             last = fresh[-1]["number"]
             yield fresh
+
+
+def _newest_first(path: Path, named: str, limit: int, after: int = 0) -> list[dict[str, Any]]:
+    query = {"limit": str(limit), "after": str(after), "object": named}
+    entries: list[dict[str, Any]] = client.get(path, "/v1/events", query)["events"]
+    return entries
 
 
 def _print(entries: list[dict[str, Any]], output: str) -> None:
@@ -95,7 +102,7 @@ def lines(entry: dict[str, Any], look: Look) -> list[str]:
     reason, day_and_time = printable(entry["reason"]), entry["time"].replace("T", " ").removesuffix("Z")
     times = f" ({entry['count']} times, until {entry['lastTime'][11:19]})" if entry["count"] > 1 else ""
     head = f"{day_and_time}  {name(entry['object']):<20}  {reason:<20}  "
-    first, *rest = look.wrapped(f"{head}{entry['message']}{times}", min(len(head), 46))
+    first, *rest = look.wrapped(f"{head}{entry['message']}{times}", min(len(head), 46, look.width // 2))
     colour = YELLOW if entry["severity"] == "warning" else GREEN if reason in _GOOD else ""
     return [first.replace(reason, paint(reason, colour, colour=look.colour), 1), *rest]
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ncgd.api import views
+from ncgd.cli import events
+from ncgd.cli.screen import Look
 from ncgd.decision.timeline import Timeline
 from ncgd.model.happening import Happening
 from tests.integration.netns import until
@@ -96,3 +99,29 @@ def test_it_follows_also_through_an_ncgd_that_is_away(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("-n", "0"), ("-n", "x"), ("a", "b")])
 def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert ncgctl(tmp_path / "none", "events", *arguments).exit_code == 2
+
+
+def test_in_a_narrow_window_there_is_room_for_the_message() -> None:
+    """At 40 columns there was a word a line, and that out of sight."""
+    happened(timeline := Timeline(), TUNNEL, "TunnelDown", "the peer is gone " * 10)
+    (entry,) = views.events(timeline, 1)["events"]
+    shown = events.lines(entry, Look(width=40))
+    assert max(map(len, shown[1:])) <= 40
+    assert len(shown) < 14
+
+
+def test_what_happens_at_once_is_followed_however_little_of_the_past_was_asked_for(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    timeline = eventful()
+    with out.open("w") as stdout, served(healthy_site(), tmp_path, timeline=timeline) as socket:
+        argv = [*NCGCTL, "--socket", str(socket), "events", "-n", "1", "-f"]
+        process = subprocess.Popen(argv, stdout=stdout, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        try:
+            until(lambda: "and again" in out.read_text(), 20, "the past")
+            for word in ("one", "two", "three"):
+                happened(timeline, TUNNEL, word, word)
+            until(lambda: "three" in out.read_text(), 20, "what is new")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(10)
+    assert [line.split()[3] for line in out.read_text().splitlines()] == ["On", "one", "two", "three"]
