@@ -124,9 +124,9 @@ class Api:
 
     async def _objects(self, request: Request, kind: str) -> Response:
         state = self._state()
-        full = views.KINDS.get(kind.lower().removesuffix("s"))
+        full = views.KIND_OF.get(kind.lower().removesuffix("s"))
         if full is None:
-            return _json({"error": f"unknown kind {kind!r}; known: {', '.join(views.KINDS.values())}"}, 404)
+            return _json({"error": f"unknown kind {kind!r}; known: {', '.join(views.KINDS)}"}, 404)
         if state.report is None:
             return _starting()
         specs = {str(ref): spec for ref, spec in (state.world.intent.manifests if state.world.intent else {}).items()}

@@ -12,6 +12,7 @@ from ncgd.model.report import CrossingReport, PeerReport, Problem, Report, Tunne
 from ncgd.model.role import Role
 from ncgd.model.spec import ObjectRef
 from ncgd.model.tally import Tally, TunnelTally
+from ncgd.resources.crd import short
 from ncgd.resources.object_status import (
     export_status,
     gateway_status,
@@ -23,11 +24,9 @@ from ncgd.resources.object_status import (
 
 Json = dict[str, Any]
 
-KINDS = {
-    "overlayvpntunnel": "OverlayVPNTunnel",
-    "overlaybgppeer": "OverlayBGPPeer",
-    "networkconnectivitygateway": "NetworkConnectivityGateway",
-}
+KINDS = ("OverlayVPNTunnel", "OverlayBGPPeer", "NetworkConnectivityGateway")
+KIND_OF = {name: kind for kind in KINDS for name in (kind.lower(), short(kind))}
+"""By what a person may call it, in lower case."""
 LISTED_PREFIXES = 5000
 """Prefixes that an object's status lists at most, per peer and direction."""
 API_VERSION = "networking.gke.io/v1alpha1"

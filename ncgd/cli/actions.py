@@ -1,5 +1,6 @@
 """NCG's own flags, which are actions: ``ncgctl --verify --kubeconfig FILE`` is ``ncgctl verify --kubeconfig FILE``."""
 
+import errno
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -7,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ncgd.cli.commands import ACTIONS, HIDDEN, SECTIONS, known
+from ncgd.cli.ending import EXIT_NO, stop
 
 
 class Actions(click.Group):
@@ -42,6 +44,15 @@ class Actions(click.Group):
                 raise click.UsageError(f"{' and '.join(given)}: one thing at a time", context)
             args = [ACTIONS[given[0]], *(each for each in args if each not in ACTIONS)]
         return super().parse_args(context, args)
+
+    def invoke(self, context: click.Context) -> object:
+        """Run the command that is meant. Where its output finds no room, it ends with a word."""
+        try:
+            return super().invoke(context)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            stop(f"cannot write the output: {error.strerror}", EXIT_NO)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands, the flags that are commands too, then the options."""

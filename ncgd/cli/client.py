@@ -44,8 +44,11 @@ def read(path: Path, resource: str, *, seconds: float = TIMEOUT_SECONDS) -> byte
         body = answer.read()
     except PermissionError as error:
         raise Unavailable(f"{path}: permission denied; run ncgctl as root") from error
+    except (TimeoutError, BlockingIOError) as error:  # the latter: nobody takes connections from the queue
+        raise Unavailable(f"the ncgd on {path} is there and does not answer; its log may say why") from error
     except (OSError, HTTPException) as error:
-        raise Unavailable(f"no ncgd answers on {path} ({error}); is it running? (--socket names another)") from error
+        why = getattr(error, "strerror", None) or error
+        raise Unavailable(f"no ncgd answers on {path} ({why}); is it running? (--socket names another)") from error
     finally:
         connection.close()
     if answer.status != 200:

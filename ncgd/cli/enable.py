@@ -20,6 +20,9 @@ def enable(*, kubeconfig: Path | None) -> None:
     """Set baremetal.cluster.gke.io/enable-gng on the Cluster objects, as NCG needs it on an existing cluster.
 
     ncgd itself does without. Where there are no such objects nothing needs enabling, and this says so.
+
+    \b
+    ncgctl enable --kubeconfig admin.conf
     """
     with told():
         asyncio.run(_enable(connected(kubeconfig)))

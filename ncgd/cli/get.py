@@ -27,8 +27,8 @@ KINDS = ("overlayvpntunnel", "overlaybgppeer", "networkconnectivitygateway")
 def get_objects(path: Path, kind: str, name: str | None, output: str) -> None:
     """Show objects with their status: overlayvpntunnel, overlaybgppeer or networkconnectivitygateway.
 
-    Plurals and any case work; with NAME only that object. The status is what kubectl shows in a cluster, with more
-    prefixes.
+    Plurals, any case and kubectl's short names (ovt, obp, ncg) work; with NAME only that object. The status is what
+    kubectl shows in a cluster, with more prefixes.
 
     \b
     ncgctl get overlayvpntunnels -o wide        # with the message of each

@@ -48,6 +48,10 @@ def install(
     Safe to repeat. Tunnels, peers, Secrets and an existing gateway are never touched, and an upgrade replaces the
     pods node by node. The gateway is handed over when its node's turn comes: where there are two candidates, pods miss
     the VPC for about half a second; where there is one, until its new pod is up.
+
+    \b
+    ncgctl install --gateway-node worker1 --gateway-node worker2
+    ncgctl install --image registry.example/ncgd:0.1.0       # an upgrade
     """
     with told():
         cluster = connected(kubeconfig)

@@ -21,7 +21,6 @@ Something new:
   ncgctl verify                    what is missing here, before you install
   ncgctl install --gateway-node worker1 --gateway-node worker2
   ncgctl --verify --kubeconfig admin.conf -o json
-  ncgctl get overlaybgppeer -o yaml
 
 In a cluster, ask the pod on the node in question:
   kubectl exec -n kube-system POD -c ncgd -- ncgctl status
@@ -41,7 +40,7 @@ Exit status:
     cls=Actions,
     help=_HELP,
     epilog=_EPILOG,
-    options_metavar="",
+    options_metavar="[--socket PATH]",
     subcommand_metavar="COMMAND [OPTIONS]",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

@@ -30,6 +30,9 @@ def uninstall(*, kubeconfig: Path | None, keep_resources: bool, image: str | Non
     folder /var/lib/ncgd.
 
     Nothing holds traffic for the VPC back any more then: what is still sent there leaves by other routes, in clear.
+
+    \b
+    ncgctl uninstall --keep-resources    # to install it again
     """
     with told():
         cluster = connected(kubeconfig)

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as new_socket
 from typing import TypeVar
 
 import pytest
@@ -127,7 +131,7 @@ def test_the_screen_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert all(len(line) < 140 for line in result.output.splitlines())
 
 
-@pytest.mark.parametrize("kind", ["overlayvpntunnel", "OverlayBGPPeers", "NetworkConnectivityGateway"])
+@pytest.mark.parametrize("kind", ["overlayvpntunnel", "OverlayBGPPeers", "NetworkConnectivityGateway", "obp", "ncg"])
 def test_objects_have_the_status_that_ncg_spells(tmp_path: Path, kind: str) -> None:
     with served(healthy_site(), tmp_path) as socket:
         result = ncgctl(socket, "get", kind, "-o", "yaml")
@@ -215,6 +219,24 @@ def test_no_daemon_is_exit_3_and_names_the_socket(tmp_path: Path) -> None:
     result = ncgctl(tmp_path / "none.sock", "status")
     assert result.exit_code == 3
     assert str(tmp_path / "none.sock") in result.output
+
+
+def test_a_daemon_that_hangs_is_not_taken_for_one_that_is_not_there(tmp_path: Path) -> None:
+    """It was asked whether it runs."""
+    with new_socket(AF_UNIX) as listening, new_socket(AF_UNIX) as waiting:
+        listening.bind(str(tmp_path / "ncgd.sock"))
+        listening.listen(0)
+        waiting.connect(str(tmp_path / "ncgd.sock"))
+        result = ncgctl(tmp_path / "ncgd.sock", "status")
+    assert result.exit_code == 3
+    assert "is there and does not answer" in result.output
+
+
+def test_a_disk_that_is_full_ends_no_command_by_a_traceback(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "from ncgd.cli.main import main; main()", "--socket"]
+    with served(healthy_site(), tmp_path) as path, Path("/dev/full").open("w") as full:
+        done = subprocess.run([*argv, str(path), "status"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "ncgctl: cannot write the output: No space left on device\n")
 
 
 def test_a_daemon_that_has_just_started_says_so(tmp_path: Path) -> None:

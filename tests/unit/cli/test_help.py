@@ -46,9 +46,14 @@ def test_examples_can_be_typed_as_they_stand(name: str) -> None:
         command.make_context(words[0], words[1:], parent=context).close()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"enable", "install", "uninstall", "verify"}])
-def test_commands_for_every_day_have_examples(name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_each_command_has_examples(name: str) -> None:
     assert [each for each in examples(shown(name)) if each.startswith(name)]
+
+
+def test_the_usage_says_where_the_socket_is_named() -> None:
+    """``ncgctl status --socket PATH`` is refused, and the usage had nothing before COMMAND."""
+    assert shown().startswith("Usage: ncgctl [--socket PATH] COMMAND [OPTIONS]\n")
 
 
 def test_nothing_is_listed_that_only_ncgctl_itself_runs() -> None:
