@@ -76,6 +76,9 @@ class Ranges:
         return firsts, lasts
 
 
+_MARTIAN_RANGES = Ranges(MARTIANS)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What must stay reachable as it is, whatever a peer sends."""
@@ -101,12 +104,20 @@ class ImportCheck:
         """``in_tunnel``: the NEXT_HOP does not matter, a tunnel has one far end."""
         self.key = (policy, surroundings, local_asn, peer_ip, in_tunnel)
         self._policy = policy
-        self._endpoints = Ranges(surroundings.endpoints)
-        self._martians = Ranges(MARTIANS)
-        self._any_of_them = Ranges((*MARTIANS, *surroundings.own, *surroundings.endpoints))
+        self._surroundings = surroundings
         self._local_asn = local_asn
         self._peer_ip = peer_ip
         self._in_tunnel = in_tunnel
+
+    # Every pass makes a check for each peer and asks most of them nothing.
+
+    @cached_property
+    def _endpoints(self) -> Ranges:
+        return Ranges(self._surroundings.endpoints)
+
+    @cached_property
+    def _any_of_them(self) -> Ranges:
+        return Ranges((*MARTIANS, *self._surroundings.own, *self._surroundings.endpoints))
 
     def refusal(self, prefix: Prefix, attributes: Attributes) -> Refusal | None:
         """Why this path is refused, or None when it is accepted."""
@@ -127,7 +138,7 @@ class ImportCheck:
         first, last = px.span(prefix)
         if not self._any_of_them.overlaps(first, last):
             return self._by_rules(prefix)
-        if self._martians.overlaps(first, last):
+        if _MARTIAN_RANGES.overlaps(first, last):
             return Refusal.MARTIAN
         if self._endpoints.overlaps(first, last):
             return Refusal.TUNNEL_ENDPOINT

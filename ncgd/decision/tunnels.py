@@ -66,6 +66,10 @@ class TunnelPlan:
     """Why the tunnel cannot be brought up as specified."""
 
 
+Holders = Mapping[IPAddress, list[str]]
+"""Names of the interfaces that have an address."""
+
+
 def if_ids(names: list[str]) -> dict[str, int]:
     """An ``if_id`` per tunnel name: stable across restarts and other tunnels."""
     return {name: IF_ID_BASE + number for name, number in distinct_numbers(names).items()}
@@ -103,13 +107,18 @@ def plan_tunnels(intent: Intent, world: World, mode: DataplaneMode) -> dict[str,
     for peer in intent.peers.values():
         if peer.tunnel:
             peers.setdefault(peer.tunnel, []).append(peer)
+    holders = _holders(world)
     return {
-        name: _plan_tunnel(tunnel, peers.get(name, []), charon_of(name, ports[name], mode), ids[name], world)
+        name: _plan_tunnel(
+            tunnel, peers.get(name, []), charon_of(name, ports[name], mode), ids[name], world, holders=holders
+        )
         for name, tunnel in intent.tunnels.items()
     }
 
 
-def _plan_tunnel(tunnel: Tunnel, peers: list[Peer], charon: Charon, if_id: int, world: World) -> TunnelPlan:
+def _plan_tunnel(
+    tunnel: Tunnel, peers: list[Peer], charon: Charon, if_id: int, world: World, *, holders: Holders
+) -> TunnelPlan:
     is_kernel = charon.mode == DataplaneMode.KERNEL
     interface = interface_name(tunnel.name, if_id) if is_kernel else world.tuns.get(charon.name)
     obstacle: tuple[TunnelReason, str] | None = None
@@ -121,9 +130,11 @@ def _plan_tunnel(tunnel: Tunnel, peers: list[Peer], charon: Charon, if_id: int, 
             obstacle = (TunnelReason.NO_BIND_ADDRESS, text)
     addresses = _addresses(tunnel, peers, interface) if interface else {}
     for key in addresses:
-        holder = _foreign_holder(world, key, interface)
-        if holder and not _holds(world, interface, key):  # what works is not given up for a newcomer
-            text = f"{key.address} is already on interface {holder}; remove it there or choose another localTunnelIP"
+        holding = holders.get(key.address, [])
+        foreign = [name for name in holding if not (name.startswith(LINK_PREFIX) or name in world.tuns.values())]
+        if foreign and interface not in holding:  # what works is not given up for a newcomer
+            where = f"{key.address} is already on interface {foreign[0]}"
+            text = f"{where}; remove it there or choose another localTunnelIP"
             obstacle = (TunnelReason.ADDRESS_IN_USE, text)
     mtu = tunnel.mtu or min(
         payload_bytes(proposal, outer_version=tunnel.remote_address.version) for proposal in tunnel.ike.esp_proposals
@@ -199,19 +210,12 @@ def _address_of(world: World, interface: str, version: int) -> IPAddress | None:
     return None
 
 
-def _holds(world: World, interface: str | None, key: AddressKey) -> bool:
-    observed = (world.interfaces or {}).get(interface or "")
-    return observed is not None and any(ip_interface(text).ip == key.address for text in observed.addresses)
-
-
-def _foreign_holder(world: World, key: AddressKey, interface: str | None) -> str | None:
-    for name in world.interfaces or {}:
-        if name != interface and _holds(world, name, key):
-            # A device of ours that is about to lose the address is not a foreign holder.
-            if name.startswith(LINK_PREFIX) or name in world.tuns.values():
-                continue
-            return name
-    return None
+def _holders(world: World) -> Holders:
+    holders: dict[IPAddress, list[str]] = {}
+    for name, observed in (world.interfaces or {}).items():
+        for text in observed.addresses:
+            holders.setdefault(ip_interface(text).ip, []).append(name)
+    return holders
 
 
 def _has_session(plan: TunnelPlan, world: World) -> bool:

@@ -30,6 +30,8 @@ subject had its turn, so that what else the machine did hit all of them alike.
 - **Throughput**: one TCP stream, median of five runs of 3 s, through the same tunnel in both directions. With ESP in
   userspace charon's receive buffer overflows under any stream that is not paced: hence the quarter of it in the restart
   under load.
+- **64 tunnels, 5 000 prefixes**: loop, API and status port are ncgd's, what lies below them is played; twenty events
+  come in a second, each of which makes a pass.
 """
 
 

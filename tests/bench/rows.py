@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.bench import convergence, failover, silence, tunnels
+from tests.bench import convergence, failover, silence, tunnels, watching
 from tests.bench.results import NCGD, Row
 from tests.bench.sites import BY_HAND
 from tests.bench.speakers import SPEAKERS
@@ -50,6 +50,7 @@ QUESTIONS = (
     Question(rows=frozenset({"failover"}), subjects=tuple(SPEAKERS), ask=_move),
     Question(rows=tunnels.STEADY, subjects=(NCGD, BY_HAND), ask=tunnels.measure),
     Question(rows=tunnels.BROKEN, subjects=(NCGD, BY_HAND), ask=tunnels.measure),
+    Question(rows=watching.ROWS, subjects=(NCGD, watching.UNWATCHED), ask=watching.watch),
     Question(rows=frozenset({"silent"}), subjects=(silence.HOLD,), ask=_fall_silent, at_once=True),
     Question(rows=frozenset({"silent"}), subjects=(silence.BFD,), ask=_fall_silent),
 )
@@ -149,5 +150,27 @@ ROWS = (
         is_met=lambda mine, _: mine <= 1,
     ),
     Row(key="idle-charons", what="the same with the charons", unit="% of a core"),
+    Row(
+        key="scrape",
+        what="64 tunnels, 5 000 prefixes: /metrics",
+        unit="ms",
+        goal="≤ 50",
+        is_met=lambda mine, _: mine <= 50,
+    ),
+    Row(key="scrape-often", what="the same 100 times a second, the slowest but 1 %", unit="ms"),
+    Row(
+        key="passes",
+        what="from an event to the end of its pass meanwhile, the slowest but 1 %",
+        unit="ms",
+        beside=(watching.UNWATCHED,),
+    ),
+    Row(key="status-page", what="the status page", unit="ms", goal="≤ 200", is_met=lambda mine, _: mine <= 200),
+    Row(
+        key="ncgctl-status",
+        what="`ncgctl status`",
+        unit="ms",
+        goal="≤ 300",
+        is_met=lambda mine, _: mine <= 300,
+    ),
 )
 """In the order of the table."""

@@ -1,9 +1,12 @@
 """The status port, over real sockets: what it shows, and what becomes of clients that mean no good."""
 
 import asyncio
+import gc
 import gzip
+import itertools
 import json
 import socket
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
@@ -174,6 +177,54 @@ def test_slow_clients_are_shown_the_door_and_keep_nobody_out(caplog: pytest.LogC
 
     with_port(work)
     assert caplog.text == "", "whoever comes cannot fill the log"
+
+
+HOSTILE = (
+    "GET /v1/explain?what={junk} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n",
+    "GET /v1/events?object={junk} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /{junk} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /../../{junk} HTTP/1.1\r\n{junk}: {junk}\r\n\r\n",
+    "{junk} / HTTP/1.1\r\n\r\n",
+    "GET /v1/status HTTP/1.1\r\nHost: {junk}\r\n\r\n",
+    "GET /v1/status HTTP/1.1\r\n{junk}{junk}{junk}{junk}{junk}{junk}{junk}{junk}{junk}{junk}\r\n\r\n",
+    "GET /v1/status HTTP/1.1\r\nX: {junk}",  # and goes away
+)
+
+
+def test_whatever_clients_send_none_of_it_is_kept() -> None:
+    async def work(rig: Rig) -> None:
+        numbers = itertools.count()
+
+        async def throw_all(times: int) -> None:
+            for _ in range(times):
+                for request in HOSTILE:
+                    await throw(request.format(junk=f"{next(numbers)}-".ljust(1000, "x")).encode())
+            while rig.port.connections:
+                await asyncio.sleep(0.005)
+
+        async def throw(request: bytes) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", rig.number)
+            writer.write(request)
+            if request.endswith(b"\r\n\r\n"):
+                await _ending(reader)
+            writer.close()
+
+        await throw_all(5)  # caches are full, and all code has run
+        before = _allocated()
+        await throw_all(40)
+        assert _allocated() - before < 100_000, "320 requests of 1 to 10 kB"
+
+    tracemalloc.start()
+    try:
+        with_port(work)
+    finally:
+        tracemalloc.stop()
+
+
+def _allocated() -> int:
+    """Bytes of Python's objects that are still in use."""
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
 
 
 async def _ending(reader: asyncio.StreamReader) -> bytes:
