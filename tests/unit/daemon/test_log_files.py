@@ -51,8 +51,8 @@ def test_what_a_program_floods_is_bounded_while_it_runs(tmp_path: Path, monkeypa
     events: list[Event] = []
 
     async def launch(_: str, __: object) -> Launch:
-        flood = "i=0; while [ $i -lt 30 ]; do head -c 1000000 /dev/zero; i=$((i+1)); done; echo done; exec sleep 1000"
-        return Launch(argv=("sh", "-c", flood))
+        flood = "i=0; while [ $i -lt 30 ]; do head -c 1000000 /dev/zero; i=$((i+1)); done"
+        return Launch(argv=("sh", "-c", f"{flood}; while sleep 0.1; do echo done; done"))
 
     async def scenario() -> None:
         supervisor = Supervisor(tmp_path, launch, events.append)
