@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -135,8 +135,10 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         observe=observe,
     )
 
+    tasks: list[asyncio.Task[None]] = []
+
     def say_goodbye() -> None:
-        chronicle.keep([loop.state.timeline.say_goodbye(loop.state.world, wall_moment())])
+        chronicle.keep([loop.state.timeline.say_goodbye(loop.state.world, wall_moment(), failed_job(tasks))])
 
     api = Api(settings.socket, lambda: loop.state, Looks(nft, settings.sysctl_root).along)
 
@@ -168,11 +170,17 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
             *status_port(settings, api, lambda: loop.state, history, mailbox.post),
         ]
         jobs += [("charons", charons.run()), ("api", api.run()), ("loop", loop.run()), ("supervise", runner.run())]
-        tasks = [group.create_task(job, name=name) for name, job in jobs]
+        tasks += [group.create_task(job, name=name) for name, job in jobs]
         await leaving.wait()
         await hand_over(place.leave, lambda: loop.state.world)
         for task in tasks:
             task.cancel()
+
+
+def failed_job(tasks: Iterable[asyncio.Task[None]]) -> str:
+    """Name of the job that an error has ended; empty when there is none."""
+    ended = (task for task in tasks if task.done() and not task.cancelled() and task.exception() is not None)
+    return next((task.get_name() for task in ended), "")
 
 
 def status_port(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ncgd.decision.conditions import READY
+from ncgd.decision.conditions import summary
 from ncgd.decision.edits import edits
 from ncgd.decision.notices import notices, notices_of_role
 from ncgd.model.happening import Happening
@@ -36,18 +36,17 @@ def news(before: Moment, after: Moment) -> Iterator[Happening]:
         yield from sorted(told, key=lambda each: each.reason == "SessionDown")  # the session follows its tunnel
     yield from _of_failovers(last, now)
     yield from _of_crossing(last, now)
-    if last.health != now.health:
+    if last.health != now.health and now.role.is_gateway:  # elsewhere it is the part played that tells
         yield health(now)
     yield from _of_counters(last, now)
 
 
 def health(report: Report) -> Happening:
-    """How the gateway is, from now on."""
-    ready = next((each for each in report.conditions if each.type == READY), None)
+    """How the gateway is, from now on; why, what stands beside it tells."""
     return Happening(
         object=str(report.gateway),
         reason=f"Gateway{report.health}",
-        message=ready.message if ready else "",
+        message=summary(report),
         is_warning=report.health in {Health.DEGRADED, Health.DOWN},
     )
 

@@ -28,7 +28,7 @@ class Timeline:
         self._entries: dict[int, Entry] = {}
         self._before: Moment | None = None
         self._told: dict[str, dict[str, Problem]] = {}
-        """Problems that were told, by object and reason: an object that goes from one to the other and back is one."""
+        """Problems that were told, by object and reason: an outage that goes from one to the other and back is one."""
         self._ongoing: dict[tuple[str, str], tuple[int, float]] = {}
         """Number of the entry of what goes on, and when it was last seen (the loop's clock)."""
         for entry in entries:
@@ -51,11 +51,19 @@ class Timeline:
         self._before = after
         return [self.add(each, wall(), world.now) for each in happenings]
 
-    def say_goodbye(self, world: World, wall: str) -> Entry:
-        """ncgd ends as it should. Where this is missing before the next start, it was killed, or the machine ended."""
+    def say_goodbye(self, world: World, wall: str, failed: str = "") -> Entry:
+        """ncgd ends as it should, or because its job ``failed``.
+
+        Where this is missing before the next start, it was killed, or the machine ended.
+        """
         gateway = str(self._before.report.gateway) if self._before else world.gateway
-        text = "ncgd ends; tunnels, sessions and routes stay as they are"
-        return self.add(Happening(object=gateway, reason="Stopped", message=text), wall, world.now)
+        why = f", because its job {failed} failed: the log says how" if failed else ""
+        text = f"ncgd ends{why}; tunnels, sessions and routes stay as they are"
+        if failed:
+            goodbye = Happening(object=gateway, reason="Crashed", message=text, is_warning=True)
+        else:
+            goodbye = Happening(object=gateway, reason="Stopped", message=text)
+        return self.add(goodbye, wall, world.now)
 
     def add(self, happening: Happening, wall: str, now: float) -> Entry:
         """Put something in; ``now`` by the loop's clock. Returns its entry."""
@@ -79,20 +87,24 @@ class Timeline:
             del self._entries[next(iter(self._entries))]
 
     def _of_problems(self, report: Report, told: dict[str, Happening]) -> Iterator[Happening]:
-        """Problems that are new, and objects that have none any more. ``told``: what this pass is told already."""
+        """Problems that are new, and those that are none any more. ``told``: what this pass is told already."""
         down = {str(tunnel.ref) for tunnel in report.tunnels if not tunnel.is_usable}
         down |= {str(peer.ref) for peer in report.peers if peer.status != "established"}
-        found = {problem.object for problem in report.problems}
+        found = {(problem.object, problem.reason) for problem in report.problems}
         for problem in report.problems:
             known = self._told.setdefault(problem.object, {})
             if problem.reason not in known:
                 known[problem.reason] = problem
                 if not _says(told.get(problem.object), problem):
                     yield _of_problem(problem)
-        for name in [name for name in self._told if name not in found and name not in down]:
-            reasons = ", ".join(self._told.pop(name))
-            if name not in told:
-                yield Happening(object=name, reason="Solved", message=f"is no problem any more: {reasons}")
+        for name in self._told.keys() - down:
+            over = [reason for reason in self._told[name] if (name, reason) not in found]
+            for reason in over:
+                del self._told[name][reason]
+            if not self._told[name]:
+                del self._told[name]
+            if over and name not in told:
+                yield Happening(object=name, reason="Solved", message=f"is no problem any more: {', '.join(over)}")
 
 
 def _says(happening: Happening | None, problem: Problem) -> bool:

@@ -23,7 +23,12 @@ NO_CODES = {
     *("CreatedTime", "CurrNode", "LastReportTime"),  # fields of a status
 }
 """Words of the same shape."""
-COMPOSED = {"Translated", "NodesForbidden", "ServicesForbidden", *(f"Gateway{health}" for health in Health)}
+COMPOSED = {
+    "Translated",
+    "NodesForbidden",
+    "ServicesForbidden",
+    *(f"Gateway{health}" for health in Health if health != Health.STANDBY),
+}
 """Codes that are put together at run time, or that cannot be told from other words."""
 
 

@@ -69,6 +69,8 @@ def test_a_lost_tunnel_is_told_with_its_cause_once_and_so_is_its_return() -> Non
     assert (failover.happening.object, failover.happening.reason) == ("OverlayBGPPeer/kube-system/peer-1", "Failover")
     assert re.fullmatch(r"SaDown; \d+ ms later its traffic went through peer-2", failover.happening.message)
     assert degraded.happening.reason == "GatewayDegraded"
+    assert degraded.happening.message.startswith("1 of 2 tunnels usable")
+    assert "UDP" not in degraded.happening.message, "the cause is told once"
     for _ in range(3):  # each attempt has another outcome, the outage is one
         failure = IkeFailure(tunnel="tunnel-1", reason="PeerUnreachable", message="no answer")
         site.tell(ev.IkeFailed(failure=failure))
@@ -92,6 +94,22 @@ def test_a_problem_without_an_outage_is_told_when_it_comes_and_when_it_goes() ->
     watched.site.tell(ev.PathsWithdrawn(peer="peer-2", prefixes=(px.parse("0.0.0.0/0"),)))
     watched.site.settle()
     assert watched.look() == [("peer-2", "Solved")]
+
+
+def test_a_problem_is_told_each_time_though_another_of_the_same_object_stays() -> None:
+    watched = Watched(healthy_site())
+    site = watched.site
+    site.peer_sends("peer-2", px.parse("0.0.0.0/0"))
+    site.settle()
+    watched.look()
+    for _ in range(2):
+        site.peer_sends("peer-2", px.parse("198.51.100.0/24"))
+        site.settle()
+        assert watched.look() == [("peer-2", "TunnelEndpoint")]
+        site.tell(ev.PathsWithdrawn(peer="peer-2", prefixes=(px.parse("198.51.100.0/24"),)))
+        site.settle()
+        (solved,) = watched.entries()
+        assert solved.happening.message == "is no problem any more: TunnelEndpoint"
 
 
 def test_an_edit_names_objects_and_fields_and_never_values() -> None:
@@ -134,6 +152,7 @@ def test_who_is_the_gateway_is_told_on_every_node_and_nothing_of_tunnels_elsewhe
     site.after(2)
     assert ("default", "StoodDown") in (told := watched.look())
     assert not {"TunnelDown", "SessionDown"} & {reason for _, reason in told}, "they are another node's now"
+    assert ("default", "GatewayStandby") not in told, "that is said by who stood down"
     site.tell(ev.RoleChanged(role=replace(second, holder="node-3", epoch=3)))
     site.after(2)
     assert ("default", "GatewayMoved") in watched.look()
@@ -177,6 +196,9 @@ def test_the_next_ncgd_goes_on_with_the_numbers() -> None:
     timeline = Timeline(left)
     goodbye = timeline.say_goodbye(first.site.world, "later")
     assert (goodbye.number, goodbye.happening.reason) == (left[-1].number + 1, "Stopped")
+    crash = timeline.say_goodbye(first.site.world, "later", "exabgp")
+    assert (crash.happening.reason, crash.happening.is_warning) == ("Crashed", True)
+    assert "its job exabgp failed" in crash.happening.message
 
 
 def test_a_restart_that_nobody_else_notices_is_one_entry_however_slowly_things_are_read() -> None:
