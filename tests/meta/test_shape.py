@@ -46,3 +46,10 @@ def test_tests_wait_for_conditions_and_mock_nothing_of_ours() -> None:
         if forbidden.search(line)
     ]
     assert found == []
+
+
+def test_what_needs_the_kernel_is_where_its_guest_looks_for_it() -> None:
+    mark = re.compile(r"mark\.kernel_esp\b")
+    folders = re.findall(r'(?m)^FOLDERS = \("(\w+)", "(\w+)", "(\w+)"\)$', (ROOT / "tests/kernel/run").read_text())
+    marked = [path for path in (ROOT / "tests").rglob("*.py") if mark.search(path.read_text())]
+    assert {path.relative_to(ROOT).parts[1] for path in marked} == set(*folders)
