@@ -1,14 +1,16 @@
-"""Bad days that other programs on the gateway's machine make: addresses taken, interfaces and routes meddled with."""
+"""Bad days of the gateway's machine: addresses taken, interfaces and routes meddled with, logs flooded."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from ncgd.daemon.log_files import LARGEST_BYTES
 from ncgd.lab import gateway
 from ncgd.lab.topology import SUBNET
 from tests.integration.netns import until
 from tests.lab import site_side
 from tests.lab.conftest import Lab
+from tests.lab.rekeys import rekey
 from tests.lab.site_side import GATEWAY, TUNNELS, edited, ip, says
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -124,3 +126,22 @@ def _members() -> list[int]:
 
 def _foreign() -> list[str]:
     return [line for line in ip("route show").splitlines() if "proto 157" not in line]
+
+
+def test_logs_that_are_flooded_are_emptied_under_the_programs_that_go_on_writing() -> None:
+    site_side.healthy()
+    ages = [each["uptimeSeconds"] for each in gateway.status()["peers"]]
+    logs = [path for pattern in ("exabgp.log", "charon*/charon.log") for path in gateway.RUN.glob(pattern)]
+    assert len(logs) >= 2
+    for path in logs:
+        with path.open("ab") as stream:
+            stream.write(b"a line of a flood\n" * 2**18)
+    until(lambda: all(path.stat().st_size < LARGEST_BYTES for path in logs), 30, "the logs are short again")
+    rekey("child", ("us",))
+    log_of_charon = next(path for path in logs if path.parent.name in {"charon", "charon-tunnel-1"})
+    said = until(log_of_charon.read_bytes, 10, "charon writes on")
+    assert b"CHILD_SA" in said
+    assert b"\0" not in said, "from the start of the file, not after a hole"
+    assert b"a line of a flood" in log_of_charon.with_suffix(".log.1").read_bytes()
+    assert "had 4 MiB and was emptied; its end is in exabgp.log.1" in site_side.log_text()
+    assert all(now["uptimeSeconds"] >= age for now, age in zip(gateway.status()["peers"], ages, strict=True))

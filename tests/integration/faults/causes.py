@@ -14,8 +14,10 @@ from ncgd.lab.topology import STATE, SUBNET
 from tests.integration.netns import until
 from tests.lab import cloud_side, site_side
 from tests.lab.conftest import Lab
+from tests.lab.rekeys import rekey
 
 TUNNEL_IP = "169.254.1.1/30"
+NEW = "10.200.0.0/24"
 
 
 @contextmanager
@@ -96,6 +98,30 @@ def disk_full(lab: Lab) -> Iterator[None]:
 
 
 @contextmanager
+def disk_read_only(lab: Lab) -> Iterator[None]:
+    """ncgd may not write any of its files any more, learns something new, and has to start anew."""
+    keeper = processes.recorded()["gw", "keeper"]
+
+    def beside_ncgd(*argv: str) -> None:
+        subprocess.run(["nsenter", "--mount", f"--target={keeper}", *argv], check=True)
+
+    folder = str(gateway.RUN)
+    beside_ncgd("mount", "--bind", folder, folder)
+    beside_ncgd("mount", "-o", "remount,bind,ro", folder)
+    try:
+        cloud_side.advertise("cloud0", [NEW])
+        until(lambda: NEW in site_side.ours(), 20, "what is new is installed")
+        site_side.says("StateNotWritten", "Read-only file system")
+        for pid in lab.processes("ncgd"):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: "cannot run: [Errno 30] Read-only file system" in site_side.log_text(), 20, "it cannot start")
+        yield
+    finally:
+        beside_ncgd("umount", folder)
+        cloud_side.advertise("cloud0")
+
+
+@contextmanager
 def memory_exhausted(lab: Lab) -> Iterator[None]:
     """ncgd gets no more memory than it has, and has to take in four thousand prefixes."""
     _restart(lab, "ncgd", signal.SIGKILL)  # one that has no freed memory left over
@@ -113,13 +139,25 @@ def memory_exhausted(lab: Lab) -> Iterator[None]:
 
 
 @contextmanager
-def clock_jumped(_lab: Lab) -> Iterator[None]:
-    """The wall clock steps by an hour: forth, and back in the end."""
-    _step_clock("+1 hour")
+def clock_set(lab: Lab, *, there: str, back: str) -> Iterator[None]:
+    """The wall clock is set, and set right in the end; meanwhile keys change, and programs have to begin anew."""
+    _step_clock(there)
     try:
+        _kill_bridge(lab)
+        rekey("child", ("us",))
+        _restart(lab, "ncgd", signal.SIGTERM)
         yield
     finally:
-        _step_clock("-1 hour")
+        _step_clock(back)
+    _kill_bridge(lab)
+
+
+def _kill_bridge(lab: Lab) -> None:
+    """The next one asks exabgp how old its sessions are."""
+    (before,) = lab.processes("bridge")
+    os.kill(before, signal.SIGKILL)
+    until(lambda: (now := lab.processes("bridge")) and now != {before}, 20, "there is another bridge")
+    site_side.healthy()
 
 
 def _step_clock(by: str) -> None:

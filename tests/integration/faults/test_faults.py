@@ -44,6 +44,9 @@ FAULTS = (
     Fault(name="uplink down and up", cause=wires.uplink_down, is_survived=False, spares=(), loses_seconds=15),
     Fault(name="tunnel interface down", cause=wires.tunnel_interface_down),
     Fault(name="disk full, and a restart", cause=causes.disk_full, spares=("cloud0", "cloud1"), loses_seconds=0),
+    Fault(
+        name="disk read-only, and a restart", cause=causes.disk_read_only, spares=("cloud0", "cloud1"), loses_seconds=0
+    ),
     Fault(name="memory exhausted", cause=causes.memory_exhausted, spares=("cloud0", "cloud1"), loses_seconds=0),
     Fault(
         name="both tunnels dead, then back",
