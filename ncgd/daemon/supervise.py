@@ -46,6 +46,7 @@ class Process:
     def __init__(self, pid: int, *, is_child: bool = False) -> None:
         """``is_child``: just started by us; it may have ended already and waits to be reaped."""
         self.pid = pid
+        self.is_child = is_child
         self.started = _start_time(pid, may_be_dead=is_child)
 
     async def ended(self) -> str:
@@ -121,7 +122,12 @@ class Supervisor:
                 spoken = self._spoken(name)
                 process, is_outdated = await self._adopt_or_start(name, row)
                 up = ProcessChanged(
-                    name=name, is_running=True, pid=process.pid, restarts=restarts, is_outdated=is_outdated
+                    name=name,
+                    is_running=True,
+                    pid=process.pid,
+                    restarts=restarts,
+                    is_outdated=is_outdated,
+                    is_adopted=not process.is_child,
                 )
                 self._post(up)
                 reason = await process.ended()

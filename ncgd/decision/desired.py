@@ -49,6 +49,8 @@ from ncgd.model.spec import Intent, LeakProtection, Masquerade, Mode
 IP_FORWARD = "net.ipv4.ip_forward"
 HUNG_SECONDS = 15.0
 """A running speaker counts as hung when it has not answered for so long, which takes 15 s more to be noticed."""
+STARTING_SECONDS = 60.0
+"""One that has just been started may take so long: a slow machine that is busy needs 20 s for it."""
 SPEAKER = "exabgp"
 """Name of the supervised BGP speaker."""
 
@@ -208,7 +210,9 @@ def _has_to_end(name: str, world: World) -> bool:
     if process is None or not process.is_running:
         return False
     speaker = world.speaker
-    hangs = not speaker.is_up and world.now - max(speaker.since, process.since) > HUNG_SECONDS
+    is_starting = speaker.since <= process.since and not process.is_adopted
+    patience = STARTING_SECONDS if is_starting else HUNG_SECONDS
+    hangs = not speaker.is_up and world.now - max(speaker.since, process.since) > patience
     return hangs if name == SPEAKER else name in world.lost_tuns
 
 

@@ -92,6 +92,7 @@ def _fold_process(world: World, event: ev.ProcessesRead | ev.ProcessChanged) -> 
         restarts=event.restarts,
         since=world.now,
         is_outdated=event.is_outdated,
+        is_adopted=event.is_adopted,
     )
     world = replace(world, processes={**world.processes, event.name: view})
     if event.is_running:

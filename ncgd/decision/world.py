@@ -82,6 +82,7 @@ class ProcessView:
     since: float
     """When this was told, by the loop's clock."""
     is_outdated: bool = False
+    is_adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

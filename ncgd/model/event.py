@@ -78,6 +78,7 @@ class ProcessChanged:
     restarts: int = 0
     is_outdated: bool = False
     """It runs as it was launched by an earlier ncgd, and would be launched differently now."""
+    is_adopted: bool = False  # an earlier ncgd has started it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,12 +345,11 @@ class RoutesWritten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusPortTold:
-    """Whether the status port listens."""
+    """The status port listens, or does not for a reason."""
 
     address: IPAddress
     port: int
     reason: str = ""
-    """Why it does not; empty when it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

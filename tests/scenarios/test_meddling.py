@@ -177,6 +177,24 @@ def test_a_speaker_that_hangs_is_ended_and_started_anew_and_forwarding_goes_on()
     assert site.report().problems == ()
 
 
+def test_a_speaker_may_take_its_time_to_start_unless_it_was_there_before() -> None:
+    """On a slow machine it was ended again and again before it could answer."""
+    for is_adopted, seconds in ((False, 61), (True, 16)):
+        site = Site(ha_vpn())
+        site.charon_answers()
+        site.tell(ev.SpeakerLost(reason="no such file"))
+        site.tell(ev.ProcessChanged(name="exabgp", is_running=True, pid=1, is_adopted=is_adopted))
+        site.settle()
+        site.now += seconds - 2
+        assert _ended(site) == set()
+        site.now += 2
+        assert _ended(site) == {"exabgp"}
+
+
+def _ended(site: Site) -> set[object]:
+    return {name for _, removed in _processes(site) for name in removed}
+
+
 def test_a_speaker_that_nobody_supervises_is_left_alone() -> None:
     site = healthy_site()
     site.tell(ev.SpeakerLost(reason="gone"))

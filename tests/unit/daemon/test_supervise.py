@@ -123,10 +123,12 @@ def test_programs_outlive_the_supervisor_and_are_adopted(tmp_path: Path) -> None
         async with Watcher(tmp_path, launcher()) as watcher:
             await watcher.supervisor.write(START)
             first = await watcher.next(running=True)
+        assert not first.is_adopted
         assert is_alive(first.pid)
         async with Watcher(tmp_path, launcher()) as watcher:
             await watcher.supervisor.write(START)
-            assert (await watcher.next(running=True)).pid == first.pid
+            adopted = await watcher.next(running=True)
+            assert (adopted.pid, adopted.is_adopted) == (first.pid, True)
             await watcher.supervisor.write(STOP)
         assert not is_alive(first.pid)
 
