@@ -2,8 +2,10 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import TextIO
 
-from ncgd.cli.colours import GREEN, RED, YELLOW, paint
+from ncgd.cli.colours import GREEN, RED, YELLOW, are_wanted, paint
+from ncgd.cli.table import room
 from ncgd.decision.preflight.verdict import Check, Verdict
 
 WIDTH = 120
@@ -12,29 +14,30 @@ _WORDS = {Verdict.OK: "ok", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL"}
 _WIDEST_PLACE = 28
 
 
-def render(checks: Sequence[Check], *, colour: bool = False) -> str:
-    """One line for each check, what to do below it, and the sum at the end."""
+def render(checks: Sequence[Check], stream: TextIO) -> str:
+    """One line for each check, what to do below it, and the sum at the end; as it is to look there."""
+    colour, width = are_wanted(stream), room(stream, WIDTH)
     name_width = max(len(check.name) for check in checks)
-    place_width = min(_WIDEST_PLACE, max(len(check.where) for check in checks))
+    place_width = max((len(check.where) for check in checks if len(check.where) <= _WIDEST_PLACE), default=0)
     lines: list[str] = []
     for check in checks:
         head = f"{check.name:<{name_width}}  {check.where:<{place_width}}  "
-        indent = " " * (6 + name_width + 2 + place_width + 2)
+        indent = " " * min(6 + name_width + 2 + place_width + 2, width // 2)
         text = (
             head + check.saw
             if len(check.where) <= place_width
             else f"{check.name:<{name_width}}  {check.where}: {check.saw}"
         )
-        first, *rest = _wrapped(f"{_WORDS[check.verdict]:<6}{text}", indent)
+        first, *rest = _wrapped(f"{_WORDS[check.verdict]:<6}{text}", indent, width)
         word = _WORDS[check.verdict]
         lines += [first.replace(word, paint(word, _COLOURS[check.verdict], colour=colour), 1), *rest]
         if check.todo:
-            lines += _wrapped(f"{indent}→ {check.todo}", f"{indent}  ")
+            lines += _wrapped(f"{indent}→ {check.todo}", f"{indent}  ", width)
     return "\n".join([*lines, "", _sum(checks)])
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, indent: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _sum(checks: Sequence[Check]) -> str:

@@ -9,7 +9,6 @@ import click
 
 from ncgd.cli.asking import ask
 from ncgd.cli.checks import render
-from ncgd.cli.colours import are_wanted
 from ncgd.cli.completion import names
 from ncgd.cli.ending import EXIT_NO, EXIT_USAGE, stop
 from ncgd.cli.table import printable
@@ -62,7 +61,7 @@ def _screen(answer: dict[str, Any]) -> str:
         )
         for each in answer["steps"]
     ]
-    shown = render(checks, colour=are_wanted(sys.stdout))
+    shown = render(checks, sys.stdout)
     if checks and checks[-1].verdict is Verdict.FAIL:
         shown += f"\nFirst thing wrong: {answer['first']['reason']}. What comes after it on the path was not looked at."
     return shown

@@ -1,7 +1,6 @@
 """``ncgctl events``: the timeline, oldest first, so that the newest is where the eye is."""
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from ncgd.cli.asking import ask
 from ncgd.cli.colours import GREEN, YELLOW, paint
 from ncgd.cli.completion import names
 from ncgd.cli.screen import Look
-from ncgd.cli.table import printable
+from ncgd.cli.table import printable, room
 from ncgd.errors import NcgdError
 
 POLL_SECONDS = 0.5
@@ -89,10 +88,7 @@ def _print(entries: list[dict[str, Any]], output: str) -> None:
         for entry in entries:
             click.echo(json.dumps(entry))
         return
-    is_terminal = sys.stdout.isatty()
-    look = Look(
-        colour=colours.are_wanted(sys.stdout), width=shutil.get_terminal_size().columns if is_terminal else 10_000
-    )
+    look = Look(colour=colours.are_wanted(sys.stdout), width=room(sys.stdout, 10_000))
     for entry in entries:
         click.echo("\n".join(lines(entry, look)))
 

@@ -1,7 +1,6 @@
 """``ncgctl status``."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 from ncgd.cli import colours, screen
 from ncgd.cli.asking import ask
 from ncgd.cli.ending import EXIT_NO, EXIT_USAGE, stop
+from ncgd.cli.table import room
 
 
 @click.command()
@@ -39,8 +39,7 @@ def status(path: Path, output: str, *, watch: bool) -> None:
     if output == "json":
         click.echo(json.dumps(answer, indent=2))
     else:
-        width = min(screen.WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else screen.WIDTH
-        look = screen.Look(colour=colours.are_wanted(sys.stdout), width=width)
+        look = screen.Look(colour=colours.are_wanted(sys.stdout), width=room(sys.stdout, screen.WIDTH))
         click.echo("\n".join(screen.lines(answer, look)))
     if not is_well(answer):
         raise SystemExit(EXIT_NO)

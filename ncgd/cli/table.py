@@ -1,6 +1,8 @@
 """Plain tables: columns as wide as their widest cell, two spaces between, nothing at the end of a line."""
 
+import shutil
 from collections.abc import Sequence
+from typing import TextIO
 
 
 def lay_out(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> list[str]:
@@ -11,6 +13,11 @@ def lay_out(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str
         indent + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in [list(header), *cells]
     ]
+
+
+def room(stream: TextIO, most: int) -> int:
+    """Columns for text there: at most so many, and no more than a terminal has."""
+    return min(most, shutil.get_terminal_size().columns) if stream.isatty() else most
 
 
 def printable(text: str) -> str:

@@ -14,7 +14,6 @@ import msgspec
 
 from ncgd.cli.asking import patience
 from ncgd.cli.checks import render
-from ncgd.cli.colours import are_wanted
 from ncgd.cli.ending import EXIT_NO, told
 from ncgd.cli.facts import folder, machine
 from ncgd.cli.kubeconfig import connected, is_there, kubeconfig_option
@@ -64,7 +63,7 @@ def verify(*, kubeconfig: Path | None, resources: Path | None, no_nodes: bool, i
     if output == "json":
         click.echo(json.dumps({"verdict": verdict, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
-        click.echo(render(checks, colour=are_wanted(sys.stdout)))
+        click.echo(render(checks, sys.stdout))
     if verdict is Verdict.FAIL:
         raise SystemExit(EXIT_NO)
 

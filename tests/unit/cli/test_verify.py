@@ -1,6 +1,7 @@
 """``ncgctl verify`` of a plain host, NCG's flags that are actions, and how it ends when nothing answers."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from click.testing import CliRunner, Result
 
 from ncgd.cli.commands import ACTIONS, known
 from ncgd.cli.main import main
+from tests.integration.netns import until
+from tests.unit.cli.screen_reader import Terminal
 from tests.unit.resources.manifests import a_file, gateway, peer, secret
 
 
@@ -93,3 +96,15 @@ def test_the_help_names_every_command_flag_and_exit_status() -> None:
     assert max(map(len, text.splitlines())) <= 80
     for name in commands:
         assert ncgctl(name, "--help").exit_code == 0
+
+
+def test_it_is_as_wide_as_the_terminal() -> None:
+    """At 80 columns each line of 120 went on in the next one's first columns."""
+    argv = [sys.executable, "-c", "from ncgd.cli.main import main; main()", "verify", "--resources", "/nowhere"]
+    terminal = Terminal(argv, {}, rows=150, columns=60)
+    try:
+        assert terminal.process.wait(30) == 1
+        until(lambda: "failed, " in terminal.text, 5, "the sum")
+        assert max(map(len, terminal.lines)) <= 60
+    finally:
+        terminal.close()
