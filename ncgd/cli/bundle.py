@@ -63,7 +63,7 @@ def support_bundle(path: Path, output: str | None, resources: Path | None) -> No
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     folder = f"ncgd-{os.uname().nodename}-{stamp}"
     target = Path(output or f"{folder}.tar.gz")
-    redactor = Redactor(_keys(resources or _in_use(path.parent)))
+    redactor = Redactor(_keys(resources or _given(path.parent, "--resources") or RESOURCES))
     try:
         with _opened(target, is_stdout=output == "-") as stream:
             _fill(stream, folder, path, redactor)
@@ -108,7 +108,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 def _parts(path: Path) -> Iterator[Part]:
     yield from _of_ncgd(path)
     yield from of_machine()
-    yield from of_charons(path.parent)
+    yield from of_charons(path.parent, _given(path.parent, "--vici-socket"))
     yield from of_run_directory(path.parent)
 
 
@@ -144,16 +144,16 @@ def _explained(path: Path, what: str) -> bytes:
     return "\n".join([*client.get(path, "/v1/explain", {"what": what})["lines"], ""]).encode()
 
 
-def _in_use(run_dir: Path) -> Path:
-    """The folder that ncgd was started with, or the usual one."""
+def _given(run_dir: Path, option: str) -> Path | None:
+    """What ncgd was started with; None when that is nothing, or not to be had."""
     try:
         process = Path("/proc") / str(int((run_dir / "ncgd.lock").read_text()))
         words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        given = [word.partition("=")[2] for word in words if word.startswith("--resources=")]
-        given += [after for word, after in pairwise(words) if word == "--resources"]
-        return process.joinpath("cwd").resolve() / given[-1] if given else RESOURCES
+        given = [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
+        given += [after for word, after in pairwise(words) if word == option]
+        return process.joinpath("cwd").resolve() / given[-1] if given else None
     except (OSError, ValueError):
-        return RESOURCES
+        return None
 
 
 def _keys(folder: Path) -> Iterator[bytes]:

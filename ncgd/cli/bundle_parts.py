@@ -92,9 +92,12 @@ def of_run_directory(run_dir: Path) -> Iterator[Part]:
             yield Part(f"run/{relative}", str(path), partial(_end_of, path))
 
 
-def of_charons(run_dir: Path) -> Iterator[Part]:
-    """What each IKE daemon itself says, if swanctl is here. Neither lists a key."""
-    sockets = _there(run_dir, "*/charon.vici") or [Path("/run/charon.vici")]
+def of_charons(run_dir: Path, vici_socket: Path | None) -> Iterator[Part]:
+    """What each IKE daemon itself says, if swanctl is here: those that ncgd has started, or the one that it was given.
+
+    Neither lists a key.
+    """
+    sockets = _there(run_dir, "*/charon.vici") or [vici_socket or Path("/run/charon.vici")]
     for path in sockets:
         for what in ("--list-sas", "--list-conns", "--stats"):
             command = ("swanctl", what, "--uri", f"unix://{path}")

@@ -112,11 +112,12 @@ def test_no_key_is_in_it_wherever_one_slipped_in(tmp_path: Path) -> None:
     assert out.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_keys_are_those_of_the_ncgd_that_runs(tmp_path: Path) -> None:
+def test_the_keys_and_the_ike_daemon_are_those_of_the_ncgd_that_runs(tmp_path: Path) -> None:
     (tmp_path / "exabgp.log").write_bytes(b"it says " + KEY)
     folder = resources(tmp_path)
     with subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()", "--resources", folder], stdin=subprocess.PIPE
+        [sys.executable, "-c", "import sys; sys.stdin.read()", "--resources", folder, "--vici-socket=/run/its/own"],
+        stdin=subprocess.PIPE,
     ) as process:
         words = Path(f"/proc/{process.pid}/cmdline")
         until(lambda: b"--resources" in words.read_bytes(), 5, "it is there")
@@ -124,7 +125,9 @@ def test_the_keys_are_those_of_the_ncgd_that_runs(tmp_path: Path) -> None:
         out = tmp_path / "bundle.tar.gz"
         assert ncgctl(tmp_path / "ncgd.sock", "support-bundle", "-o", str(out)).exit_code == 0
         process.communicate(b"")
-    assert members(out.read_bytes())["run/exabgp.log"] == b"it says " + REDACTED
+    found = members(out.read_bytes())
+    assert found["run/exabgp.log"] == b"it says " + REDACTED
+    assert b"--list-sas --uri unix:///run/its/own" in found["INDEX.txt"]
 
 
 def test_all_that_helps_is_in_it(tmp_path: Path) -> None:
