@@ -32,7 +32,6 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return {**value, head: replaced(value[head], tuple(rest), new)}
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     parsed = parse(data)
@@ -40,19 +39,17 @@ def test_any_bytes(data: bytes) -> None:
     load_files({"a.yaml": data}, Loaded(), Vault(b""))
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab:-?[]{}&*!|>'\"%@#, \n\t01~.<=", max_size=80))
 def test_any_yaml_like_text(text: str) -> None:
     load_files({"a.yaml": text.encode()}, Loaded(), Vault(b""))
 
 
-@settings(deadline=None)
 @given(PLAIN)
 def test_any_document(value: Any) -> None:
     load_files({"a.yaml": yaml.safe_dump(value).encode()}, Loaded(), Vault(b""))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([(manifest, place) for manifest in GOOD for place in places(manifest)]), PLAIN)
 def test_any_value_at_any_place_of_a_good_manifest(where: tuple[Any, tuple[Any, ...]], value: Any) -> None:
     manifest, place = where
@@ -70,7 +67,6 @@ def test_any_value_at_any_place_of_a_good_manifest(where: tuple[Any, tuple[Any, 
     assert loader.load(files).intent == intent
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["secret.yaml", "tunnels.yaml", "peers.yaml", "gateway.yaml"]), max_size=6))
 def test_breaking_and_mending_in_any_order_ends_where_it_began(names: list[str]) -> None:
     loader = Loader()
@@ -83,7 +79,6 @@ def test_breaking_and_mending_in_any_order_ends_where_it_began(names: list[str])
     assert loader.load(good_files()).intent == good
 
 
-@settings(deadline=None)
 @given(st.permutations(GOOD), st.lists(st.booleans(), min_size=5, max_size=5))
 def test_how_objects_are_spread_over_files_does_not_matter(order: list[Any], cuts: list[bool]) -> None:
     files: dict[str, list[Any]] = {"0.yaml": []}
