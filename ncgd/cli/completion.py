@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
@@ -43,6 +44,13 @@ def names(context: click.Context, _: click.Parameter, typed: str) -> list[Comple
     """Tunnels and peers, with their state."""
     status = _asked(context, "/v1/status")
     listed = [(each["name"], f"{each['status']}: {each['message']}") for each in _of(status, "tunnels", "peers")]
+    return [CompletionItem(name, help=text) for name, text in listed if name.startswith(typed)]
+
+
+def names_of_kind(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """The objects of the kind that stands before."""
+    items = _asked(context, f"/v1/objects/{quote(str(context.params['kind']))}").get("items", [])
+    listed = [(each["metadata"]["name"], each["status"]["Status"]) for each in items]
     return [CompletionItem(name, help=text) for name, text in listed if name.startswith(typed)]
 
 

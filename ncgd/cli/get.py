@@ -8,7 +8,7 @@ import click
 import yaml
 
 from ncgd.cli.asking import ask
-from ncgd.cli.completion import names
+from ncgd.cli.completion import names_of_kind
 from ncgd.cli.ending import EXIT_NO, stop
 from ncgd.cli.table import duration, lay_out
 
@@ -19,7 +19,7 @@ KINDS = ("overlayvpntunnel", "overlaybgppeer", "networkconnectivitygateway")
 @click.argument(
     "kind", shell_complete=lambda _context, _param, typed: [each for each in KINDS if each.startswith(typed)]
 )
-@click.argument("name", required=False, shell_complete=names)
+@click.argument("name", required=False, shell_complete=names_of_kind)
 @click.option(
     "-o", "--output", type=click.Choice(["table", "wide", "yaml", "json"]), default="table", show_default=True
 )

@@ -51,7 +51,7 @@ def test_bash_completes_commands_options_choices_and_what_ncgd_knows(tmp_path: P
         there = ("ncgctl", "--socket", str(socket))
         assert in_bash(environment, *there, "explain", "tun") == ["tunnel-1", "tunnel-2"]
         assert in_bash(environment, *there, "explain", "10.1") == ["10.128.0.0/20"]
-        assert in_bash(environment, *there, "get", "overlaybgppeer", "peer-2") == ["peer-2"]
+        assert in_bash(environment, *there, "get", "overlaybgppeer", "") == ["peer-1", "peer-2"]
         assert in_bash(environment, *there, "events", "peer") == ["peer-1", "peer-2"]
 
 
