@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 HOST_TOOLS = {
@@ -20,9 +21,9 @@ KERNEL_SUITES = ("bookworm", "bookworm-backports", "trixie")
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
-def install_tools() -> None:
-    """Install what building and booting a guest needs and this machine lacks."""
-    missing = sorted({package for program, package in HOST_TOOLS.items() if not shutil.which(program)})
+def install_tools(tools: Mapping[str, str] = HOST_TOOLS) -> None:
+    """Install packages for the programs or files that this machine lacks: what building and booting a guest needs."""
+    missing = sorted({package for file, package in tools.items() if not (shutil.which(file) or Path(file).exists())})
     if not missing:
         return
     print(f"installing {' '.join(missing)}", flush=True)

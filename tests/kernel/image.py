@@ -51,8 +51,8 @@ def cache() -> Path:
 def root_image() -> Path:
     """Give the ext4 image of the guest's root file system; built when packages or dependencies changed."""
     requirements = python_requirements()
-    image = cache() / f"root-{_digest(ROOT_SUITE, PACKAGES, requirements, Path(__file__).read_text())}.img"
-    with _built_once(image) as (building, scratch):
+    image = cache() / f"root-{digest(ROOT_SUITE, PACKAGES, requirements, Path(__file__).read_text())}.img"
+    with built_once(image) as (building, scratch):
         if building:
             _build_root(building, scratch, requirements)
     return image
@@ -76,7 +76,7 @@ def kernel(wanted: str) -> Kernel:
     by_version = wanted[0].isdigit()
     with debian.Archive(*(debian.KERNEL_SUITES if by_version else (wanted,))) as archive:
         version = archive.newest_kernel(wanted if by_version else "")
-        with _built_once(_kernel_folder(version)) as (building, scratch):
+        with built_once(_kernel_folder(version)) as (building, scratch):
             if building:
                 building.mkdir()
                 _build_kernel(building, scratch, archive, version)
@@ -85,16 +85,16 @@ def kernel(wanted: str) -> Kernel:
 
 
 def _kernel_folder(version: str) -> Path:
-    recipe = _digest((HERE / "inside/init").read_text(), Path(__file__).read_text())
+    recipe = digest((HERE / "inside/init").read_text(), Path(__file__).read_text())
     return cache() / f"kernel-{version}-{recipe}"
 
 
-def _digest(*parts: object) -> str:
+def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
 
 @contextmanager
-def _built_once(result: Path) -> Iterator[tuple[Path | None, Path]]:
+def built_once(result: Path) -> Iterator[tuple[Path | None, Path]]:
     """Give (path to build at, scratch folder), or (None, ...) when `result` is there; one builder at a time."""
     with (cache() / "lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="ncgd-image-") as scratch:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -134,12 +134,8 @@ def _build_root(image: Path, scratch: Path, requirements: list[str]) -> None:
 
 
 def _install_wheels(root: Path, requirements: list[str]) -> None:
-    """Install wheels for the guest's Python, whatever the host's is."""
     target = root / f"usr/local/lib/python{PYTHON}/dist-packages"
-    argv = ["pip3", "install", "-qq", "--no-compile", "--only-binary=:all:", f"--target={target}"]
-    argv += [f"--python-version={PYTHON}", "--implementation=cp"]
-    argv += [f"--platform={name}_x86_64" for name in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")]
-    subprocess.run([*argv, *requirements], check=True)
+    install_wheels(target, requirements)
     for program in (target / "bin").iterdir():
         code = program.read_text().split("\n", 1)[1]  # the first line names the host's Python
         installed = root / "usr/local/bin" / program.name
@@ -147,6 +143,14 @@ def _install_wheels(root: Path, requirements: list[str]) -> None:
         installed.chmod(0o755)
     inside = target.relative_to(root)
     subprocess.run(["chroot", root, "python3", "-m", "compileall", "-q", "-j2", f"/{inside}"], check=True)
+
+
+def install_wheels(target: Path, requirements: list[str]) -> None:
+    """Install wheels for the guest's Python, whatever the host's is."""
+    argv = ["pip3", "install", "-qq", "--no-compile", "--only-binary=:all:", f"--target={target}"]
+    argv += [f"--python-version={PYTHON}", "--implementation=cp"]
+    argv += [f"--platform={name}_x86_64" for name in ("manylinux2014", "manylinux_2_17", "manylinux_2_28")]
+    subprocess.run([*argv, *requirements], check=True)
 
 
 def _build_kernel(folder: Path, scratch: Path, archive: debian.Archive, version: str) -> None:
