@@ -2,11 +2,12 @@
 
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 
 import image
 
+REQUIREMENTS = image.CHECKOUT / "containers/requirements.txt"
+"""The images' own: pinned, by hash."""
 SCRIPT = """\
 #!/opt/ncgd/bin/python3
 import sys
@@ -77,9 +78,9 @@ def build(folder: Path, scratch: Path) -> Path:
 def _python(home: Path, source: Path, wheels: Path) -> None:
     """A virtual environment, made by hand: its Python is the target's, not ours."""
     subprocess.run(["pip3", "wheel", "-qq", "--no-deps", "-w", wheels, source], check=True)
-    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
     packages = home / f"lib/python{image.PYTHON}/site-packages"
-    image.install_wheels(packages, [*map(str, wheels.glob("*.whl")), *project["dependencies"]])
+    image.install_wheels(packages, ["--require-hashes", "--requirement", str(REQUIREMENTS)])
+    image.install_wheels(packages, ["--no-deps", *map(str, wheels.glob("*.whl"))])
     shutil.rmtree(packages / "bin")
     (home / "bin").mkdir()
     (home / "bin/python3").symlink_to(f"/usr/bin/python{image.PYTHON}")
