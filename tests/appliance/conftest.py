@@ -42,11 +42,16 @@ def _away() -> None:
 
 
 @pytest.fixture(scope="module")
-def guest(request: pytest.FixtureRequest, site: None, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Guest:
-    """The appliance, switched on; it ends with its node."""
+def guest(
+    request: pytest.FixtureRequest, site: None, built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Guest]:
+    """The appliance, switched on for the module's tests."""
     is_uefi = getattr(request.module, "IS_UEFI", False)
     disk = built / ("ncgd.raw" if is_uefi else "ncgd.qcow2")
     it = Guest(disk, tmp_path_factory.mktemp("guest"), is_uefi=is_uefi)
     it.seed(gateway.RESOURCES, has_key=getattr(request.module, "HAS_KEY", True))
     it.switch_on()
-    return it
+    try:
+        yield it
+    finally:
+        it.switch_off()

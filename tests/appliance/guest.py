@@ -1,7 +1,9 @@
 """A virtual machine that boots the appliance's disk: its seed, its console, and a way in by ssh."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +71,12 @@ class Guest:
             options += ["-netdev", f"tap,id={card},ifname={tap(card)},script=no,downscript=no"]
             options += ["-device", f"virtio-net-pci,netdev={card},mac={mac},romfile="]
         processes.spawn("gw", "qemu", ["qemu-system-x86_64", *options])
+
+    def switch_off(self) -> None:
+        """As by its power button, held down; until all of QEMU's threads are gone, and its files closed."""
+        if pid := processes.recorded()["gw", "qemu"]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
     def console(self) -> str:
         """What the serial console has shown so far."""
