@@ -7,6 +7,7 @@ requests are made here: its own watch asks for no bookmarks, has no time limit, 
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,10 @@ _KEEPALIVE = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 )
+
+
+_WHEN = ("certificate is not yet valid", "certificate has expired")
+"""X509_verify_cert_error_string(3)."""
 
 
 class ApiRejected(Rejected):
@@ -229,4 +234,7 @@ def _translated(error: BaseException, url: str) -> DriverError:
         return TimedOut(f"{url} does not answer in time")
     if isinstance(error, msgspec.DecodeError):
         return Unavailable(f"{url} sent something that is not JSON")
-    return Unavailable(f"{url} cannot be reached: {error or type(error).__name__}")
+    text = str(error) or type(error).__name__
+    if any(words in text for words in _WHEN):
+        text += f"; or is the clock of this machine wrong? Its date is {time.strftime('%Y-%m-%d', time.gmtime())}"
+    return Unavailable(f"{url} cannot be reached: {text}")
