@@ -61,9 +61,11 @@ class FilterChain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passing:
-    """The first packet of a connection that passes through; None: anything."""
+    """A packet that passes through; None: anything."""
 
     source: Prefix | None
     destination: Prefix
     iif: str | None
     oif: str | None
+    state: str = "new"
+    """Of its connection, as conntrack has it."""

@@ -64,7 +64,9 @@ class EchoAnswer:
     """What became of an echo request. Interfaces and addresses as the packets had them."""
 
     failure: str = ""
-    """Why it could not be sent."""
+    """Why it could not be sent: another program's packet filter, mostly."""
+    unseen: str = ""
+    """Why nobody could look; nothing was sent."""
     left_by: str = ""
     left_as: IPv4Address | None = None
     """The source address with which it left, which another program may have changed."""

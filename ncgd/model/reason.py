@@ -112,6 +112,7 @@ class Cause(StrEnum):
     NO_PATH = "NoPathLearned"
     ELSEWHERE = "RoutedElsewhere"
     SOURCE_UNKNOWN = "SourceUnknown"
+    SOURCE_SILENT = "SourceSilent"
     FORWARDING_OFF = "ForwardingOff"
     REVERSE_PATH = "ReversePathStrict"
     FORWARD_DROPPED = "ForwardDropped"

@@ -9,8 +9,6 @@ from ncgd.model.filter import Condition, Fate, FilterChain, FilterRule, Passing
 
 _DEPTH = 16
 """Chains within chains; the kernel allows as many."""
-_NEW = "new"
-"""State of a connection whose first packet it is."""
 Chains = Mapping[tuple[str, str], FilterChain]
 
 
@@ -87,7 +85,7 @@ def _met(condition: Condition, passing: Passing) -> _Match:
         case "destination":
             found = _networks(condition, passing.destination)
         case _:
-            found = _Match.YES if _NEW in condition.values else _Match.NO
+            found = _Match.YES if passing.state in condition.values else _Match.NO
     return _Match(2 - found) if condition.is_negated else found
 
 

@@ -47,7 +47,9 @@ class Passage:
             yield self._answered(source)
 
     def _exits(self) -> list[str]:
-        """Interfaces that lead to the far side, those of tunnels that carry first."""
+        """Interfaces that lead to the far side: of the tunnels that carry, or on other nodes towards the gateway."""
+        if self._scene.world.role.is_gateway:
+            return [each.interface for each in self._scene.report.tunnels if each.is_usable]
         return sorted(each for each in self._scene.desired.exits if " " not in each)
 
     def _learned(self) -> Step:
@@ -173,7 +175,7 @@ class Passage:
         )
 
     def _filtered(self, source: IPv4Address) -> Walk[Step]:
-        """Does another program's packet filter let it pass?"""
+        """Do other programs' packet filters let it pass, and the answer?"""
         rules = yield from seen(ForwardRules())
         near, far = (yield from seen(RouteOf(source))).way, (yield from seen(RouteOf(self._to))).way
         there = Passing(
@@ -182,17 +184,29 @@ class Passage:
             iif=near.interface if near else None,
             oif=far.interface if far else None,
         )
-        drop = dropped(rules.chains, there)
-        unread = f"; not read: {rules.unread}" if rules.unread else ""
-        if drop is None:
+        back = Passing(
+            source=there.destination,
+            destination=px.make(4, int(source), 32),
+            iif=there.oif,
+            oif=there.iif,
+            state="established",
+        )
+        drops = [
+            (what, drop)
+            for what, passing in ((f"what {source} sends to {self._to}", there), (f"what {self._to} answers", back))
+            if (drop := dropped(rules.chains, passing)) is not None
+        ]
+        if not drops:
             count = len([chain for chain in rules.chains if chain.priority is not None])
+            unread = f"; not read: {rules.unread}" if rules.unread else ""
             return fine("firewall", self._node, f"{count} chains of others at forward, none drops it{unread}")
+        what, drop = next((each for each in drops if not each[1].unless), drops[0])
         unless = f", unless {drop.unless}" if drop.unless else ""
         return wrong(
             "firewall",
             self._node,
             str(Cause.FORWARD_DROPPED),
-            f"what {source} sends to {self._to} is dropped by {drop.where}{unless}",
+            f"{what} is dropped by {drop.where}{unless}",
             f"let it pass there, and the reverse: iptables -I FORWARD -i {there.iif} -o {there.oif} -j ACCEPT (where "
             "Docker has set FORWARD to drop, in its chain DOCKER-USER)",
             is_error=not drop.unless,
@@ -255,6 +269,8 @@ class Passage:
         answer = yield from seen(Echo(source=source, destination=to))
         if answer.came_by:
             return (yield from self._handed_on(source, answer))
+        if answer.unseen:
+            return fine("answer", str(to), f"not tried: {answer.unseen}")
         went = f"an echo request left by {answer.left_by or 'nowhere'}, and nothing came back"
         if host is not None and host != source:
             nodes = yield from seen(Echo(source=host, destination=to))
@@ -302,14 +318,12 @@ class Passage:
         if near is None or answer.passed_on:
             on = f", and on by {answer.passed_on}" if answer.passed_on else ""
             return fine("answer", str(self._to), saw + on)
-        return wrong(
-            "answer",
-            str(source),
-            str(Cause.FORWARD_DROPPED),
-            f"the far side answers, but the answer came in by {answer.came_by} and did not leave by {near.interface}",
-            f"{source} is not there (ip neigh show dev {near.interface}), or a firewall of this node drops what comes "
-            "back: nft list ruleset",
-        )
+        lost = f"the far side answers, but the answer came in by {answer.came_by} and did not leave by {near.interface}"
+        if self._host is not None and not (yield from seen(Echo(source=self._host, destination=source))).came_by:
+            todo = f"nobody is there: ip neigh show dev {near.interface}; is it up, and on this node?"
+            return wrong("answer", str(source), str(Cause.SOURCE_SILENT), lost, todo)
+        todo = "a packet filter of this node drops what comes back: nft list ruleset"
+        return wrong("answer", str(source), str(Cause.FORWARD_DROPPED), lost, todo)
 
 
 def _covering(address: Prefix, prefixes: list[Prefix]) -> Prefix | None:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ncgd.drivers.kernel import codec, parse
@@ -26,22 +27,33 @@ def route_of(asked: RouteOf) -> RouteAnswer:
                     return RouteAnswer(refusal=f"there is no interface {asked.interface}")
                 entering = codec.get_way_through(asked.destination, asked.source, indexes[asked.interface])
                 return _ask(opened, entering, indexes)
-            return _ask(opened, codec.get_way(asked.destination), indexes)
+            answer = _ask(opened, codec.get_source(asked.destination), indexes)
+            if answer.way is None:
+                return answer
+            # A route with a nexthop group is not answered with an interface here, only with its prefix.
+            length = _ask(opened, codec.get_way(asked.destination), indexes).length
+            return replace(answer, way=replace(answer.way, length=length))
     except OSError as error:
         return RouteAnswer(refusal=os.strerror(error.errno) if error.errno else str(error))
 
 
-def _ask(opened: socket.socket, request: bytes, indexes: Mapping[str, int]) -> RouteAnswer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer(RouteAnswer):
+    length: int = 0
+    """Of the prefix that a route was found by, in bits."""
+
+
+def _ask(opened: socket.socket, request: bytes, indexes: Mapping[str, int]) -> _Answer:
     names = {index: name for name, index in indexes.items()}
     opened.sendto(request, (0, 0))
     data = opened.recv(_CHUNK)
     for kind, flags, _, start, end in messages(data):
         if kind == codec.RTM_NEWROUTE:
             way = parse.way(data, start, end, names)
-            return RouteAnswer(way=way, is_local=parse.is_local(data, start))
+            return _Answer(way=way, is_local=parse.is_local(data, start), length=parse.length(data, start))
         if refusal := parse.refusal(kind, flags, data, start, end):
-            return RouteAnswer(refusal=os.strerror(refusal.errno))
-    return RouteAnswer(refusal="no answer")
+            return _Answer(refusal=os.strerror(refusal.errno))
+    return _Answer(refusal="no answer")
 
 
 def setting(asked: Setting, root: Path = PROC_SYS) -> str:

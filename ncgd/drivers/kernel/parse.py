@@ -198,6 +198,11 @@ def is_local(data: bytes, start: int) -> bool:
     return bool(_RTMSG.unpack_from(data, start)[7] == codec.RTN_LOCAL)
 
 
+def length(data: bytes, start: int) -> int:
+    """Length in bits of the prefix in a route message."""
+    return int(_RTMSG.unpack_from(data, start)[1])
+
+
 def interface_address(data: bytes, start: int, end: int) -> AddressRow | None:
     """The address in an RTM_NEWADDR; None for families other than IP."""
     version, length, _, _, index = _IFADDRMSG.unpack_from(data, start)

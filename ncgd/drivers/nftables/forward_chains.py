@@ -25,7 +25,7 @@ def bases(listing: bytes) -> list[Json]:
         for chain in chains
         if chain.get("hook") == "forward"
         and chain["family"] in {"ip", "ip6", "inet"}
-        and not chain["table"].startswith(OURS)
+        and not f"{chain['table']}_".startswith(OURS)
     ]
 
 

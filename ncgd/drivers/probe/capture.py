@@ -8,7 +8,7 @@ import ctypes
 import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -62,16 +62,18 @@ class Capture:
 async def capture(program: Sequence[Instruction]) -> AsyncIterator[Capture]:
     """See what the filter lets through, at all interfaces. Raises Unavailable without CAP_NET_RAW."""
     try:
-        opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        opened = socket.socket(socket.AF_PACKET, kind, socket.htons(_ETH_P_ALL))
     except OSError as error:
         raise Unavailable(f"packets cannot be looked at: {error.strerror}; ncgd needs CAP_NET_RAW") from error
     with opened:
         held = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in program))
-        # A struct sock_fprog; the kernel copies the program. Nothing is received before the bind.
+        # A struct sock_fprog; the kernel copies the program.
         described = struct.pack("@HP", len(program), ctypes.addressof(held))
         opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
-        opened.setblocking(False)
-        opened.bind(("", _ETH_P_ALL))
+        with suppress(BlockingIOError):
+            while True:
+                opened.recv(1)  # what came before the filter
         yield Capture(opened)
 
 

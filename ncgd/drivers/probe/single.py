@@ -16,7 +16,7 @@ from ncgd.model.look import Echo, EchoAnswer, Heard, Knock, KnockAnswer
 
 PAUSES = (0.4, 0.6, 1.0)
 """Seconds after each attempt."""
-_HAND_ON_SECONDS = 0.2
+_HAND_ON_SECONDS = 0.5
 """So long an answer may take from one interface to the other."""
 _TTL = 64
 _IP = struct.Struct("!BBHHHBBH4s4s")
@@ -41,7 +41,7 @@ async def echo(asked: Echo) -> EchoAnswer:
                 if seen.came_by:
                     return seen
     except DriverError as error:
-        return replace(seen, failure=str(error))
+        return replace(seen, unseen=str(error))
     except OSError as error:
         return replace(seen, failure=os.strerror(error.errno) if error.errno else str(error))
     return seen
