@@ -47,9 +47,9 @@ def _prefixes(answer: str) -> set[str]:
     return {line.split()[0] for line in answer.splitlines() if "/" in line.partition(" ")[0]}
 
 
-def terminate(node: str) -> None:
-    """The cloud tears its tunnel down, in good order: the gateway gets a DELETE."""
-    _swanctl(node, "--terminate", "--ike", "gateway")
+def terminate(node: str, *options: str) -> None:
+    """The cloud tears its tunnel down, in good order: the gateway gets a DELETE. ``--force`` waits for no answer."""
+    _swanctl(node, "--terminate", "--ike", "gateway", *options)
 
 
 def rotate(node: str, psk: bytes) -> None:

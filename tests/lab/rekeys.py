@@ -41,6 +41,12 @@ def _listed(socket: Path, name: str) -> list[str]:
 def rekey(what: str, who: Iterable[str], *options: str) -> None:
     """Have ``us``, the ``cloud`` or both, in the same moment, rekey the tunnel's ``ike`` or ``child``; wait for it."""
     before = until(lambda: spis(ike=what == "ike"), 60, f"one {what} SA on both sides")
+    ask_for_new_keys(what, who, *options)
+    until(lambda: (now := spis(ike=what == "ike")) and not now & before, 60, f"one new {what} SA on both sides")
+
+
+def ask_for_new_keys(what: str, who: Iterable[str], *options: str) -> None:
+    """The same, whatever comes of it."""
     (socket,) = (each for each in sockets_of_ours() if _listed(each, OURS))
     (child, *_) = re.findall(r"child-sas \{\S+ \{name=(\S+)", " ".join(_listed(socket, OURS)))
     targets = {
@@ -54,4 +60,3 @@ def rekey(what: str, who: Iterable[str], *options: str) -> None:
         for vici, name in (targets[each] for each in who)
     ]
     assert [each.wait(30) for each in started] == [0] * len(started)
-    until(lambda: (now := spis(ike=what == "ike")) and not now & before, 60, f"one new {what} SA on both sides")

@@ -1,6 +1,5 @@
 """``ncgctl diagnose`` of a tunnel and its session, on the real thing: each cause is made, named, and undone."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,11 +12,10 @@ from tests.integration.netns import until
 from tests.lab import cloud_side, site_side
 from tests.lab.conftest import Lab
 from tests.lab.diagnosing import Fault, assert_named, diagnosed, dropped_at
-from tests.lab.rekeys import NODE, TUNNEL, sockets_of_ours
+from tests.lab.rekeys import NODE, TUNNEL, ask_for_new_keys
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
 CLOUD0 = "198.51.100.11"
-PEER = "peer-1"
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +27,11 @@ def healed(lab: Lab) -> Iterator[None]:
 
 
 @contextmanager
-def answered_otherwise(pattern: str, replacement: str) -> Iterator[None]:
-    """The cloud's end of the tunnel is configured otherwise; what was negotiated is torn down."""
+def answered_otherwise(pattern: str, replacement: str, *, comes_up: bool = False) -> Iterator[None]:
+    """The cloud's end of the tunnel is configured otherwise; what was negotiated is torn down.
+
+    ``comes_up``: so it is afterwards, since what is negotiated meanwhile would stay.
+    """
     path = topology.STATE / NODE / "swanctl.conf"
     usual = path.read_text()
     cloud_side.reconfigure(NODE, pattern, replacement)
@@ -40,13 +41,15 @@ def answered_otherwise(pattern: str, replacement: str) -> Iterator[None]:
     finally:
         path.write_text(usual)
         cloud_side.reload(NODE)
+        if comes_up:
+            cloud_side.terminate(NODE, "--force")
 
 
 @contextmanager
 def cut_off(rule: str) -> Iterator[None]:
     """Nothing of that passes on the internet, and what was negotiated is torn down."""
     with dropped_at("internet", "forward", rule)():
-        cloud_side.terminate(NODE)
+        cloud_side.terminate(NODE, "--force")
         yield
 
 
@@ -91,7 +94,7 @@ def nothing_advertised() -> Iterator[None]:
         cloud_side.birdc(NODE, "enable", "subnets")
 
 
-TCP_ANSWERS = "local 169.254.1.1 as 64512;"
+NEIGHBOR = "neighbor 169.254.1.2 as 65010;"
 FAULTS: dict[str, tuple[Fault, str, str]] = {
     "other key": (partial(answered_otherwise, r"secret = \S+", "secret = 0x00"), "AuthenticationFailed", "Secret"),
     "other identity": (
@@ -110,9 +113,9 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
         "aes256gcm16-ecp256 for ESP",
     ),
     "narrowed traffic selectors": (
-        partial(answered_otherwise, r"local_ts = 0\.0\.0\.0/0", "local_ts = 10.128.0.0/9,169.254.0.0/16"),
+        partial(answered_otherwise, r"local_ts = 0\.0\.0\.0/0", "local_ts = 128.0.0.0/1", comes_up=True),
         "TsNarrowed",
-        "10.128.0.0/9",
+        "128.0.0.0/1",
     ),
     "UDP 500 blocked": (partial(cut_off, f"ip daddr {CLOUD0} udp dport 500"), "UdpBlocked", "not on UDP 500"),
     "UDP 4500 blocked": (partial(cut_off, f"ip daddr {CLOUD0} udp dport 4500"), "UdpBlocked", "not on UDP 4500"),
@@ -129,11 +132,11 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     ),
     "TCP 179 blocked": (no_tcp, "BgpPortSilent", "does not answer on TCP 179"),
     "MD5": (
-        partial(told_otherwise, "connect delay time 1;\n    error wait time 1, 5;\n    graceful", 'password "x";\n    connect delay time 1;\n    error wait time 1, 5;\n    graceful'),
+        partial(told_otherwise, NEIGHBOR, f'{NEIGHBOR} password "x";'),
         "BgpSigned",
         "signs its TCP segments",
     ),
-    "other ASN": (partial(told_otherwise, "169.254.1.2 as 64513", "169.254.1.2 as 65001"), "AsnMismatch", "localASN"),
+    "other ASN": (partial(told_otherwise, NEIGHBOR, NEIGHBOR.replace("65010", "65001")), "AsnMismatch", "localASN"),
     "no speaker": (no_router, "BgpPortRefused", "refuses TCP 179"),
     "nothing advertised": (nothing_advertised, "NothingReceived", "the peer advertises nothing"),
 }
@@ -153,18 +156,9 @@ def test_each_cause_is_named(fault: str) -> None:
 def test_perfect_forward_secrecy_that_the_cloud_does_not_do() -> None:
     """The tunnel comes up all the same; what fails is the first rekey."""
     before = site_side.sa_ids(TUNNEL)
-    with answered_otherwise(r"esp_proposals = .*", "esp_proposals = aes256gcm16"):
+    with answered_otherwise(r"esp_proposals = .*", "esp_proposals = aes256gcm16", comes_up=True):
         until(lambda: site_side.sa_ids(TUNNEL) - before, 30, "a new IKE SA")
         site_side.healthy()
-        for socket in sockets_of_ours():
-            argv = ["swanctl", "--rekey", "--ike", f"ncg-{TUNNEL}", "--uri", f"unix://{socket}"]
-            argv[2:4] = ["--child", child()]
-            subprocess.run(argv, capture_output=True, check=False)  # one of them has it
+        ask_for_new_keys("child", ["us"])
         assert_named("PfsMismatch", "cannot be renewed", first_of_tunnel, 30)
         assert "PfsMismatch" in gateway.ncgctl("status").stdout
-    cloud_side.terminate(NODE)
-
-
-def child() -> str:
-    listed = gateway.ncgctl("status", "-o", "json").stdout
-    return listed

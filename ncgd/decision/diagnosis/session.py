@@ -45,7 +45,8 @@ def _established(peer: Peer, row: PeerReport, scene: Scene) -> Walk[Step]:
         )
     plan = scene.desired.tunnels.get(peer.tunnel or "")
     ends = peer.local_ip, peer.peer_ip
-    if row.reason != SessionReason.CONNECTING or plan is None or plan.interface is None:
+    is_tried = row.reason in {SessionReason.CONNECTING, SessionReason.GRACEFUL}
+    if not is_tried or plan is None or plan.interface is None:
         return found("BGP session", name, problem)
     match ends:
         case IPv4Address() as local, IPv4Address() as remote:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ncgd.decision.diagnosis.step import Scene, Step, Taken, fine, found, wrong
+from ncgd.decision.sa_problems import IKE_HINTS
 from ncgd.decision.sessions import watch_text
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.model.ike import SaState, TunnelSa
@@ -21,6 +22,7 @@ _WAY_OUT = frozenset(
     }
 )
 """What there has to be before the peer is asked."""
+_OF_KEYS = (Cause.TS_NARROWED, Cause.PFS_MISMATCH, "SaOrphaned", *IKE_HINTS)
 _IKE, _NAT = 500, 4500
 _ANSWERED, _SILENT = "answered", "silent"
 _SOME_PACKETS = 3
@@ -112,10 +114,9 @@ def _presented(plan: TunnelPlan, scene: Scene) -> str:
 def _keys(plan: TunnelPlan, scene: Scene) -> Step:
     """What was negotiated, where packets pass all the same."""
     name = plan.tunnel.name
-    problem = scene.told(about=str(plan.tunnel.ref))
+    _, reason, _ = tunnel_state(plan, scene.world)
     sa = scene.world.sa(name)
-    passes, reason, _ = tunnel_state(plan, scene.world)
-    if problem and passes and problem.reason not in {*TunnelReason, "LargePacketsLost", "DataPathLossy"}:
+    if problem := scene.told(*_OF_KEYS, about=str(plan.tunnel.ref)):
         return found("ESP keys", name, problem)
     return fine("ESP keys", name, sa.child_text if sa and sa.child_text else str(reason))
 
