@@ -52,7 +52,7 @@ class _Part(Struct, rename=wire_name, kw_only=True):
 class IkeKey(_Part):
     """The Secret that holds the pre-shared key in ``data.psk``."""
 
-    name: ObjectName
+    name: Annotated[ObjectName, _about("Name of that Secret.")]
     namespace: Annotated[ObjectName | None, _about("Must be the tunnel's own namespace; that is the default.")] = None
 
 

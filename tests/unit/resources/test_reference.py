@@ -33,5 +33,10 @@ def test_every_field_is_there_with_its_default(kind: str) -> None:
         assert "| object |" in line or "**Required.**" in line or "default" in line.lower(), path
 
 
+def test_every_field_says_what_it_is() -> None:
+    rows = [line.split(" | ") for line in reference.text().splitlines() if line.startswith("| `")]
+    assert [name for name, _, what in rows if len(what.replace("**Required.**", "").strip(" |")) < 10] == []
+
+
 def test_a_value_that_kubectl_would_misread_is_in_quotes() -> None:
     assert '| `spec.leakProtection` | `"Off"`, `Strict` |' in reference.text()
