@@ -171,7 +171,7 @@ def _sources(masquerade: dict[str, Any]) -> str:
         return "nothing learned, so nothing is exempt from masquerade"
     prefixes = "1 prefix is" if masquerade["exempt"] == 1 else f"{masquerade['exempt']} prefixes are"
     text = f"{prefixes} exempt from masquerade, by nftables table {masquerade['table']}"
-    return f"{text}, from {rules or 'no rule that was found'}"
+    return f"{text}, from {rules}" if rules else f"{text}; no rule of others was found that would masquerade"
 
 
 def _problems(problems: list[dict[str, Any]], look: Look) -> list[str]:

@@ -51,9 +51,8 @@ def _tunnel(name: str, world: World, desired: Desired, intent: Intent) -> list[s
     if plan.link:
         lines.append(f"  interface {plan.link.name}, MTU {plan.link.mtu} for {', '.join(tunnel.ike.esp_proposals)}")
     if retry := world.retries.get(("sas", name)):
-        lines.append(
-            f"  initiated {retry.attempts} times; next attempt in {max(0.0, retry.due - world.now):.0f} s if needed"
-        )
+        left = max(0.0, retry.due - world.now)
+        lines.append(f"  attempts to initiate it: {retry.attempts}; the next in {left:.0f} s if needed")
     for peer in intent.peers.values():
         if peer.tunnel == name:
             code, text = session_reason(peer, world, desired.tunnels)

@@ -118,6 +118,7 @@ def test_what_the_probe_finds_is_in_the_contract_and_on_the_screen(tmp_path: Pat
     assert first["probe"] == {"pulse": "Alive", "rttSeconds": 0.0123, "loss": 0.25}
     assert second["probe"] is None
     assert "12.3 ms 25% lost" in text
+    assert "no rule of others was found that would masquerade" in " ".join(text.split())
 
 
 def test_the_screen_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
