@@ -119,8 +119,11 @@ class Api:
             writer.close()
 
     async def _status(self, _: Request) -> Response:
-        report = self._state().report
-        return _starting() if report is None else _json(views.status(report))
+        state = self._state()
+        if state.report is None:
+            return _starting()
+        seconds = age(state)
+        return _json(views.status(state.report, seconds if seconds > STALLED_SECONDS else 0.0))
 
     async def _objects(self, request: Request, kind: str) -> Response:
         state = self._state()

@@ -32,10 +32,14 @@ LISTED_PREFIXES = 5000
 API_VERSION = "networking.gke.io/v1alpha1"
 
 
-def status(report: Report) -> Json:
-    """The contract of ``ncgctl status -o json``."""
+def status(report: Report, stalled_seconds: float = 0.0) -> Json:
+    """The contract of ``ncgctl status -o json``.
+
+    ``stalled_seconds``: for how long there was no pass; 0 while all is well with them.
+    """
     return {
         "status": report.health,
+        "stalledSeconds": round(stalled_seconds),
         "gateway": str(report.gateway),
         "node": report.node,
         "role": _role(report.role),

@@ -50,6 +50,7 @@ def lines(status: dict[str, Any], look: Look) -> list[str]:
     dataplane, word = status["dataplane"], status["status"]
     painted = paint(word, _COLOURS.get(word, ""), colour=look.colour)
     return [
+        *_stall(status["stalledSeconds"], look),
         f"Gateway   {painted}   {status['gateway']} on node {status['node']}, {status['mode']}",
         *_role(status["role"], look),
         *_crossing(status["crossing"], look),
@@ -66,6 +67,13 @@ def lines(status: dict[str, Any], look: Look) -> list[str]:
         "",
         *_problems(status["problems"], look),
     ]
+
+
+def _stall(seconds: int, look: Look) -> list[str]:
+    if not seconds:
+        return []
+    text = f"Stalled   ncgd has made no pass for {seconds} s; what follows is what it saw then"
+    return [paint(line, RED, colour=look.colour) for line in look.wrapped(text)]
 
 
 def _role(role: dict[str, Any], look: Look) -> list[str]:
@@ -89,7 +97,8 @@ def _tunnels(tunnels: list[dict[str, Any]], look: Look) -> list[str]:
     if not tunnels:
         return ["Tunnels   none"]
     per_second = ("IN/S", "OUT/S") if look.rates is not None else ()
-    header = ("TUNNEL", "STATUS", "USABLE", "RTT", *per_second, "REMOTE", "INTERFACE", "MTU", "IN", "OUT", "UP", "ESP")
+    link = ("REMOTE", "INTERFACE", "MTU")
+    header = ("TUNNEL", "STATUS", "USABLE", "RTT", *per_second, *link, "IN", "OUT", "SA AGE", "ESP")
     rows = [
         (
             tunnel["name"],
@@ -100,8 +109,8 @@ def _tunnels(tunnels: list[dict[str, Any]], look: Look) -> list[str]:
             tunnel["remote"],
             tunnel["interface"],
             tunnel["mtu"] or "",
-            amount(tunnel["bytesIn"]),
-            amount(tunnel["bytesOut"]),
+            amount(tunnel["carried"]["bytesIn"]),
+            amount(tunnel["carried"]["bytesOut"]),
             duration(tunnel["establishedSeconds"]) if tunnel["child"] else "",
             tunnel["child"],
         )

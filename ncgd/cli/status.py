@@ -20,8 +20,8 @@ from ncgd.cli.table import room
 def status(path: Path, output: str, *, watch: bool) -> None:
     """Show the gateway on one screen: tunnels, sessions, routes, problems and what to do about them.
 
-    Exits 1 when the gateway is not Healthy (where another node is the gateway: when something is wrong here), so
-    scripts can ask.
+    Exits 1 when the gateway is not Healthy (where another node is the gateway: when something is wrong here), or when
+    ncgd has stalled, so scripts can ask.
 
     \b
     ncgctl status --watch            # live, with rates; q quits
@@ -46,7 +46,9 @@ def status(path: Path, output: str, *, watch: bool) -> None:
 
 
 def is_well(answer: dict[str, Any]) -> bool:
-    """Whether there is nothing to do."""
+    """Whether there is nothing to do, as far as ncgd can tell."""
+    if answer["stalledSeconds"]:
+        return False
     if answer["status"] == "Standby":
         return not any(each["severity"] == "error" for each in answer["problems"])
     return bool(answer["status"] == "Healthy")

@@ -14,6 +14,8 @@ K = TypeVar("K")
 
 CHARON = "charon"
 """Stands for all IKE daemons."""
+REMEMBERED_CHILDREN = 8
+"""Of those that a tunnel had before."""
 
 
 def counted(world: World, event: ev.Event) -> Tally:
@@ -61,7 +63,13 @@ def _read(
         for each in _negotiated(before.get(name), sa):
             negotiations = _more(negotiations, each, 1)
         carried = sum(fresh, tally.carried)
-        yield name, replace(tally, carried=carried, children=sa.children, negotiations=negotiations)
+        yield name, replace(tally, carried=carried, children=_marks(tally, sa), negotiations=negotiations)
+
+
+def _marks(tally: TunnelTally, sa: TunnelSa) -> Mapping[str, Traffic]:
+    """Also of children that were not listed now: one that is handed over just then may be listed again."""
+    others = {child: traffic for child, traffic in tally.children.items() if child not in sa.children}
+    return {**dict([*others.items()][-REMEMBERED_CHILDREN:]), **sa.children}
 
 
 def _negotiated(before: TunnelSa | None, now: TunnelSa) -> Iterator[Negotiation]:

@@ -34,7 +34,7 @@ class TunnelTally:
     carried: Traffic = field(default_factory=Traffic)
     """Through its SAs, over all their lives; the last second of an SA that ends may be missing."""
     children: Mapping[str, Traffic] = field(default_factory=dict)
-    """What of that each child had carried when it was last read, by its id."""
+    """What of that each of the last children had carried when it was last read, by its id."""
     negotiations: Mapping[Negotiation, int] = field(default_factory=dict)
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from socket import AF_UNIX
@@ -25,7 +27,7 @@ from ncgd.decision.desired import desired_state
 from ncgd.decision.timeline import Timeline
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
-from ncgd.model.ike import IkeFailure
+from ncgd.model.ike import IkeFailure, Traffic
 from ncgd.model.look import Walk
 from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from tests.scenarios.site import VPC, Site, ha_vpn, healthy_site
@@ -40,12 +42,14 @@ async def looked(site: Site, walk: Walk[T], /) -> T:
 
 
 @contextmanager
-def served(site: Site, path: Path, *, is_started: bool = True, timeline: Timeline | None = None) -> Iterator[Path]:
-    """The API of a site on a socket, in a thread of its own."""
+def served(
+    site: Site, path: Path, *, is_started: bool = True, timeline: Timeline | None = None, stalled: float = 0.0
+) -> Iterator[Path]:
+    """The API of a site on a socket, in a thread of its own; its last pass was ``stalled`` seconds ago."""
     state = State(site.world, timeline=timeline or Timeline())
     if is_started:
         state.desired = desired_state(site.world)
-        state.report, state.ended = site.report(), time.monotonic()
+        state.report, state.ended = site.report(), time.monotonic() - stalled
     ready, loop = threading.Event(), asyncio.new_event_loop()
     socket = path / "ncgd.sock"
     task: asyncio.Task[None] | None = None
@@ -90,7 +94,7 @@ def test_status_json_keeps_its_contract(tmp_path: Path) -> None:
         result = ncgctl(socket, "status", "-o", "json")
     assert result.exit_code == 0
     status = json.loads(result.output)
-    assert status["status"] == "Healthy"
+    assert (status["status"], status["stalledSeconds"]) == ("Healthy", 0)
     assert set(status["dataplane"]) == {"mode", "reason"}
     assert status["routes"] == {"installed": 1, "desired": 1, "drift": 0}
     assert status["problems"] == []
@@ -119,6 +123,23 @@ def test_what_the_probe_finds_is_in_the_contract_and_on_the_screen(tmp_path: Pat
     assert second["probe"] is None
     assert "12.3 ms 25% lost" in text
     assert "no rule of others was found that would masquerade" in " ".join(text.split())
+
+
+def test_what_is_old_is_said_to_be_old_and_is_not_well(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path, stalled=60.0) as socket:
+        screen, answer = ncgctl(socket, "status"), json.loads(ncgctl(socket, "status", "-o", "json").output)
+    assert re.match(r"Stalled   ncgd has made no pass for 6\d s; what follows is what it saw then", screen.output)
+    assert screen.exit_code == 1
+    assert 60 <= answer["stalledSeconds"] < 70
+
+
+def test_what_a_tunnel_has_carried_does_not_begin_anew_with_its_keys(tmp_path: Path) -> None:
+    site = healthy_site()
+    for child, count in (("1", 5 << 20), ("2", 1 << 20)):
+        sa = replace(site.sas["tunnel-1"], child_id=child, children={child: Traffic(bytes_in=count)}, bytes_in=count)
+        site.tell(ev.SasRead(charon="charon", sas={**site.sas, "tunnel-1": sa}))
+    with served(site, tmp_path) as socket:
+        assert "6.0 MiB" in ncgctl(socket, "status").output
 
 
 def test_the_screen_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:

@@ -270,6 +270,12 @@ CASES = (
         silent=({'ncgd_program_setbacks_total{program="charon",kind="ended"}': "0x20 1x40"},),
     ),
     Case(
+        alert="NcgdStalled",
+        fires={"ncgd_pass_duration_seconds_count": "0+60x30 1800x30"},
+        summary="gw: ncgd answers and does nothing",
+        silent=({"ncgd_pass_duration_seconds_count": "0+60x60"},),
+    ),
+    Case(
         alert="NcgdPassesSlow",
         fires={
             'ncgd_pass_duration_seconds_bucket{le="0.25"}': "0x60",

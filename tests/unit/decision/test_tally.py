@@ -61,6 +61,18 @@ def test_a_charon_that_starts_anew_counts_from_one_again() -> None:
     assert tally.negotiations == {Negotiation.NEW: 2}
 
 
+def test_a_child_that_one_reading_has_missed_is_not_counted_twice() -> None:
+    """charon lists its SAs one by one: a child that is handed over meanwhile may be in none of them."""
+    tally = tunnel_after(read(sa(1, 1, {1: 10})), read(sa(2, None, {})), read(sa(2, 1, {1: 11})))
+    assert tally.carried.packets_in == 11
+
+
+def test_what_is_remembered_of_children_is_bounded() -> None:
+    tally = tunnel_after(*(read(sa(1, n, {n: 1})) for n in range(1, 100)))
+    assert tally.carried.packets_in == 99
+    assert len(tally.children) < 20
+
+
 def test_a_device_that_is_lost_and_read_again_is_not_counted_twice() -> None:
     tally = tunnel_after(
         read(sa(1, 1, {1: 10})),
