@@ -26,6 +26,7 @@ def document(view: View, *, is_refreshing: bool = False) -> str:
             tag("div", timeline(view), tables.exports(view), parts.facts(view), cls="column"),
             cls="columns",
         ),
+        cls="stale" if view.is_stalled else None,
     )
     mood, word = view.verdict
     title = f"{word} · {report.gateway.name} on {report.node} · ncgd"
@@ -65,7 +66,12 @@ def _html(title: str, icon: str, main: Html, *, is_refreshing: bool) -> str:
 def _footer(is_refreshing: bool) -> Html:
     links: list[Part] = [
         tag("a", text, href=href)
-        for text, href in (("status as JSON", "/v1/status"), ("metrics", "/metrics"), ("health", "/healthz"))
+        for text, href in (
+            ("status as JSON", "/v1/status"),
+            ("events as JSON", "/v1/events"),
+            ("metrics", "/metrics"),
+            ("health", "/healthz"),
+        )
     ]
     still = tag("a", "stop reloading", href="/") if is_refreshing else tag("a", "reload every 5 s", href="/?refresh=1")
     keys = tag("p", tag("kbd", "/"), " find  ", tag("kbd", "p"), " pause", cls="keys")

@@ -25,7 +25,7 @@ def banner(view: View) -> Html:
         f"{part} · {report.mode} · {report.dataplane_mode} dataplane",
         cls="who",
     )
-    words = tag("div", tag("h1", word), tag("p", _sentence(view), cls="lead"), cls="words")
+    words = tag("div", tag("h1", word, aria_live="polite"), tag("p", _sentence(view), cls="lead"), cls="words")
     return tag("header", mark(mood, 52), words, tag("div", who, clock(view), cls="meta"), cls=f"banner {mood}")
 
 

@@ -8,18 +8,19 @@ from ncgd.api.page.view import View, named
 from ncgd.api.page.words import Mood, mark
 from ncgd.model.happening import Entry
 
-SHOWN = 20
+SHOWN, MOST_SHOWN = 20, 200
+"""At first, and when all are asked for; there are more at ``/v1/events``."""
 MESSAGE_CHARACTERS = 220
 
 
 def timeline(view: View) -> Html:
     """A list of entries for each day."""
-    entries = list(islice(view.timeline.newest_first(), SHOWN))
+    entries = list(islice(view.timeline.newest_first(), MOST_SHOWN if view.is_whole else SHOWN))
     days = [(day, [_entry(each) for each in some]) for day, some in groupby(entries, lambda each: each.last_time[:10])]
     parts: list[Part] = [tag("p", "nothing yet", cls="soft")] if not days else []
     for day, items in days:
         parts += [tag("h3", day, cls="day") if day != view.now[:10] else None, tag("ol", *items)]
-    more = tag("a", "all of them, as JSON", href="/v1/events") if len(entries) == SHOWN else None
+    more = tag("a", "show all", href="/?all=1#timeline") if len(entries) == SHOWN and not view.is_whole else None
     return tag("section", tag("h2", "What happened"), *parts, more, cls="timeline", id="timeline")
 
 

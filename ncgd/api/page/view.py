@@ -44,7 +44,7 @@ class View:
     page: int = 1
     """Of the prefixes, from 1."""
     is_whole: bool = False
-    """Show every tunnel and session, however many there are."""
+    """Show every tunnel, session and event, however many there are."""
 
     @property
     def is_stalled(self) -> bool:

@@ -21,6 +21,7 @@ from ncgd.decision.desired import desired_state
 from ncgd.decision.world import World
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
+from ncgd.model.happening import Happening
 from ncgd.model.ike import Traffic
 from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from ncgd.model.report import Problem
@@ -233,10 +234,24 @@ def test_a_page_of_many_tunnels_shows_those_that_are_not_well_and_all_on_request
     assert all(f">tunnel-{n}</a></b>" in everything for n in range(1, 65))
 
 
+def test_all_that_happened_of_late_is_shown_on_request() -> None:
+    scene = moment(SCENES["healthy"]())
+    for number in range(30):
+        scene.state.timeline.add(Happening(object="o", reason="R", message=f"entry {number}."), "t", float(number))
+    some, everything = (text(answer(scene, target).body.decode()) for target in ("/", "/?all=1"))
+    assert "entry 10." in some
+    assert "entry 9." not in some
+    assert "show all" in some
+    assert "entry 0." in everything
+    assert "show all" not in everything
+
+
 def test_a_loop_that_stands_still_is_told_before_anything_else() -> None:
     scene = moment(SCENES["healthy"]())
     scene.state.ended -= 60
-    shown = text(answer(scene).body.decode())
+    markup = answer(scene).body.decode()
+    shown = text(markup)
+    assert '<main class="stale">' in markup
     assert "Stalled · default on node-1" in shown
     assert re.search(r"ncgd has made no pass for 6\d s", shown)
 
