@@ -13,6 +13,7 @@ from ncgd.api.history import History
 from ncgd.api.page.routes import assets, page_of
 from ncgd.api.port import StatusPort
 from ncgd.api.server import Api
+from ncgd.daemon.capabilities import effective
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
 from ncgd.daemon.chronicle import Chronicle
 from ncgd.daemon.hand_over import hand_over
@@ -146,7 +147,7 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         while True:
             capability = await asyncio.to_thread(probe)
             if isinstance(runner, Roster):
-                capability = runner.seen_from_there(capability)
+                capability = runner.seen_from_there(capability, effective())
             mailbox.post(CapabilityProbed(capability=capability))
             if capability.kernel_esp or capability.userspace_esp:
                 return

@@ -20,6 +20,7 @@ PROJECT = "ncgd-test"
 _LABEL = "com.docker.compose.project"
 _SECOND = 1_000_000_000
 _PLAIN = ("image", "command", "entrypoint", "user", "group_add", "cap_add", "cap_drop", "security_opt", "read_only")
+_SHARED = {"networks", "network_mode", "pid", "ports", "restart"}
 _ELSEWHERE = {"build", "depends_on", "stop_grace_period"}
 
 
@@ -56,11 +57,16 @@ class Compose:
             if name not in without:
                 self.create(name).start()
 
-    def create(self, name: str, *, lacking: str = "", **other: object) -> Container:
-        """The container of a service, less one capability, with ``other`` options of the API in place of the file's."""
+    def create(self, name: str, *, lacking: str = "", is_alone: bool = False) -> Container:
+        """The container of a service, less one capability; ``is_alone``: with nothing of the others, and run once."""
         service = dict(self.services[name])
+        if is_alone:
+            service = {key: value for key, value in service.items() if key not in _SHARED} | {"network_mode": "none"}
+            own = [each for each in service.get("volumes", ()) if each.startswith((".", "/"))]
+            shared = [each.partition(":")[2] for each in service.get("volumes", ()) if each not in own]
+            service |= {"volumes": own, "tmpfs": [*service.get("tmpfs", ()), *shared]}
         networks: dict[str, Any] = service.pop("networks", {})
-        options = {**_options(service), **other}
+        options = _options(service)
         options["cap_add"] = [each for each in options.get("cap_add", ()) if each != lacking]
         for kind in ("network_mode", "pid_mode"):
             if str(options.get(kind, "")).startswith("service:"):
@@ -84,7 +90,7 @@ class Compose:
                 container.remove(force=True)
         for network in self._client.networks.list(filters={"label": f"{_LABEL}={PROJECT}"}):
             network.remove()
-        for volume in self._client.volumes.list(filters={"label": f"{_LABEL}={PROJECT}"}):
+        for volume in self._client.volumes.list(filters={"name": f"{PROJECT}_"}):
             volume.remove()
 
     def left(self) -> list[str]:

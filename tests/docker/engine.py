@@ -1,9 +1,38 @@
-"""Whether a Docker engine answers. Standard library only: tests/run asks before it knows what it can run."""
+"""A Docker engine for the tests: the one that answers, or one of their own that leaves nothing behind.
 
+Standard library only: tests/run asks before it knows what it can run.
+"""
+
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from ncgd.lab import install
+from ncgd.lab.failure import LabFailure
 
 _ASK = "import docker; docker.from_env().ping()"
+NETWORK = "NCGD_TEST_ENGINE_NETWORK"
+"""The network namespace in which the engine publishes ports, where that is not ours: a path."""
+_PACKAGES = {"dockerd": "docker.io", "slirp4netns": "slirp4netns"}
+_READY_SECONDS = 60.0
+# Process 1 of namespaces of its own: what it starts ends with it, and this machine's rules, routes and /run stay as
+# they are. 10.0.2.3 is where slirp4netns(1) answers for this machine's name servers. dockerd needs cgroups, in which
+# its containers show up: version 1 or 2, as they are mounted here.
+_INSIDE = """
+mount -t tmpfs ncgd-docker /run
+echo "nameserver 10.0.2.3" > /run/resolv.conf
+mount --bind /run/resolv.conf "$(readlink -f /etc/resolv.conf || echo /etc/resolv.conf)"
+ip link set lo up
+read -r _ # the network is there
+exec dockerd --host "unix://$1/docker.sock" --data-root "$2" --exec-root /run/docker --pidfile /run/docker.pid
+"""
 
 
 def why_unreachable(python: str = sys.executable) -> str:
@@ -14,3 +43,78 @@ def why_unreachable(python: str = sys.executable) -> str:
     argv = [python, "-P", "-W", "ignore", "-c", _ASK]
     asked = subprocess.run(argv, capture_output=True, text=True, check=False)
     return asked.stderr.strip().rpartition("\n")[2] if asked.returncode else ""
+
+
+@contextmanager
+def engine(python: str, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
+    """The environment in which an engine is found: empty where one answers, else that of one which ends with this.
+
+    Raises LabFailure when there can be none here.
+    """
+    if not (why := why_unreachable(python)):
+        yield {}
+        return
+    say(f"no Docker engine answers ({why}): starting one for the tests")
+    if missing := [package for program, package in _PACKAGES.items() if not shutil.which(program)]:
+        install.install_packages(missing, say)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ncgd-docker-")))
+        found = {"DOCKER_HOST": f"unix://{folder}/docker.sock"}
+        dockerd = _start_dockerd(folder, stack)
+        environment = {**os.environ, **found}
+        deadline = time.monotonic() + _READY_SECONDS
+        while subprocess.run([python, "-P", "-c", _ASK], env=environment, capture_output=True, check=False).returncode:
+            if dockerd.poll() is not None or time.monotonic() > deadline:
+                tail = (folder / "log").read_text()[-3000:]
+                raise LabFailure("dockerd does not answer", "the end of its log is above", tail)
+        yield {**found, NETWORK: f"/proc/{_child(dockerd.pid)}/ns/net"}
+
+
+def _start_dockerd(folder: Path, stack: ExitStack) -> "subprocess.Popen[bytes]":
+    log = stack.enter_context((folder / "log").open("wb"))
+    spaces = ("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private")
+    argv = [*spaces, "--kill-child=SIGTERM", "sh", "-ec", _INSIDE, "sh", str(folder), str(_data())]
+    dockerd = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=log, stderr=log)
+    stack.callback(_end, dockerd)
+    assert dockerd.stdin
+    heard, told = os.pipe()
+    network = ["slirp4netns", "--configure", "--disable-host-loopback", f"--ready-fd={told}", str(_child(dockerd.pid))]
+    slirp = subprocess.Popen([*network, "tap0"], stdout=log, stderr=log, pass_fds=[told])
+    stack.callback(_end, slirp)
+    os.close(told)
+    with os.fdopen(heard, "rb") as ready:
+        if not ready.read(1):
+            raise LabFailure(
+                "slirp4netns gives no network", "the end of its log is above", (folder / "log").read_text()
+            )
+    dockerd.stdin.write(b"\n")
+    dockerd.stdin.close()
+    return dockerd
+
+
+def _data() -> Path:
+    """Images and layers, kept from run to run."""
+    folder = Path(os.environ.get("NCGD_CACHE") or Path.home() / ".cache" / "ncgd") / "docker"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _child(pid: int) -> int:
+    """The process 1 that ``unshare`` has forked."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    deadline = time.monotonic() + _READY_SECONDS
+    while not (found := children.read_text().split()):
+        if time.monotonic() > deadline:
+            raise LabFailure("unshare made no namespaces", "is this root?")
+    return int(found[0])
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """In good order: dockerd ends its containers. What is left after a while is killed, with all that it started."""
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() or [process.pid]:
+        os.kill(int(child), signal.SIGTERM)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -2,14 +2,17 @@
 
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from ncgd.lab.proof import socket_at
 from ncgd.lab.topology import POD, VM
 from tests.docker.compose import Compose
 from tests.docker.conftest import execute, healthy
+from tests.docker.engine import NETWORK
 from tests.integration.netns import until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]  # the first test waits for the images
@@ -62,8 +65,10 @@ def test_ping_both_ways(lab: Compose, node: str, source: str, target: str) -> No
 def test_the_status_page_is_on_the_machine_s_own_address(lab: Compose) -> None:
     (published,) = lab["gateway"].attrs["NetworkSettings"]["Ports"]["9179/tcp"]
     assert published["HostIp"] == "127.0.0.1"
-    connection = http.client.HTTPConnection("127.0.0.1", int(published["HostPort"]), timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1")
+    connection.sock = socket_at(os.environ.get(NETWORK, "/proc/self/ns/net"))
     try:
+        connection.sock.connect(("127.0.0.1", int(published["HostPort"])))
         connection.request("GET", "/")
         answer = connection.getresponse()
         assert (answer.status, "tunnel-1" in answer.read().decode()) == (200, True)
@@ -118,6 +123,21 @@ def test_failover(lab: Compose) -> None:
         lab["cloud0"].unpause()
         until(lambda: status(lab)["status"] == "Healthy", 120, "both tunnels are back")
     assert lost(seen[0]) < 100, seen[0]  # five seconds' worth; it takes below one on a machine with nothing else to do
+
+
+def test_ncgd_names_net_bind_service_when_it_lacks_it(lab: Compose) -> None:
+    """It sees by it which device is charon's. In the kernel dataplane there is none to be seen."""
+    lab["ncgd"].remove(force=True)
+    lab.create("ncgd", lacking="NET_BIND_SERVICE").start()
+
+    def is_told() -> bool:
+        said = lab["ncgd"].exec_run(["ncgctl", "status"])[1].decode()
+        return "CAP_NET_BIND_SERVICE is missing" in " ".join(said.split()) or "the kernel has XFRM" in said
+
+    until(is_told, 60, "it is named")
+    lab["ncgd"].remove(force=True)
+    lab.create("ncgd").start()
+    until(lambda: status(lab)["status"] == "Healthy", 90, "the gateway is healthy again")
 
 
 def test_an_engine_without_ipv6_is_enough(lab: Compose) -> None:

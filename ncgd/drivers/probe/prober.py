@@ -47,7 +47,8 @@ class Prober:
             try:
                 track = self._tracks[tunnel] = Track(probe)
             except OSError as error:
-                failed[tunnel] = f"cannot probe {probe.remote} through {probe.interface}: {error.strerror}"
+                hint = "; grant CAP_NET_RAW" if isinstance(error, PermissionError) else ""
+                failed[tunnel] = f"cannot probe {probe.remote} through {probe.interface}: {error.strerror}{hint}"
             else:
                 is_same = old is not None and old.path == track.path
                 track.vitality = (

@@ -1,6 +1,7 @@
 """The roster keeps what an earlier ncgd has asked for, and holds userspace charons only."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from ncgd.daemon.roster import NAME, Roster
@@ -50,10 +51,10 @@ def test_the_kernel_s_charon_alone_writes_no_file(tmp_path: Path) -> None:
 
 
 def test_userspace_takes_somebody_who_follows(tmp_path: Path) -> None:
-    roster = Roster(tmp_path)
-    assert roster.seen_from_there(ABLE).detail == "ESP: no; userspace ESP needs --supervise"
+    roster, root = Roster(tmp_path), frozenset(range(41))
+    assert roster.seen_from_there(ABLE, root).detail == "ESP: no; userspace ESP needs --supervise"
     roster.open()
-    assert roster.seen_from_there(ABLE).userspace_esp
-    assert not roster.seen_from_there(
-        Capability(kernel_esp=True, userspace_esp=True, detail="", may_administer=True)
-    ).userspace_esp
+    assert roster.seen_from_there(ABLE, root).userspace_esp
+    lacking = roster.seen_from_there(ABLE, root - {10})
+    assert (lacking.userspace_esp, "CAP_NET_BIND_SERVICE is missing" in lacking.detail) == (False, True)
+    assert not roster.seen_from_there(replace(ABLE, kernel_esp=True), root).userspace_esp
