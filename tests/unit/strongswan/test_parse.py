@@ -55,6 +55,17 @@ def ike(number: int, *children: dict, name: str = "ncg-t1", state: str = "ESTABL
     return {name: fields}
 
 
+def test_what_a_peer_has_narrowed_and_whether_it_has_answered_at_all() -> None:
+    narrowed = {"remote-ts": [b"10.128.0.0/9"]}
+    (sa,) = parse.tunnel_sas([ike(3, child(7) | {"esp-d1-7": child(7)["esp-d1-7"] | narrowed})], {"t1": "d1"}).values()
+    assert sa.selectors == ("0.0.0.0/0", "::/0", "10.128.0.0/9")
+    for spi, is_answered in ((b"0000000000000000", False), (b"00a1b2c3d4e5f607", True)):
+        connecting = ike(3, state="CONNECTING")
+        connecting["ncg-t1"] |= {"responder-spi": spi}
+        (sa,) = parse.tunnel_sas([connecting], {"t1": "d1"}).values()
+        assert sa.is_answered == is_answered
+
+
 def test_one_tunnel_in_full() -> None:
     (sa,) = parse.tunnel_sas([ike(3, child(7))], {"t1": "d1"}).values()
     assert sa.local_address == "10.0.0.2"
