@@ -8,6 +8,7 @@ Where a Lease decides, a node that takes another's place is timed too, until the
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.routes import distinct_numbers, nexthop_id
@@ -68,6 +69,14 @@ def taken_over(world: World, event: TableWritten) -> World:
         failovers = replace(failovers, takeovers=failovers.takeovers.plus(max(0.0, event.ended - taking_over)))
         taking_over = None
     return replace(world, lost=lost, failovers=failovers, taking_over=taking_over)
+
+
+def lost_at(peer: str, world: World) -> float:
+    """When a peer last had to leave its traffic to others (the loop's clock), however its path comes and goes since."""
+    moments = [each.at for each in world.failovers.recent if each.peer == peer]
+    if each := world.lost.get(peer):
+        moments.append(each.since)
+    return max(moments, default=-inf)
 
 
 def _lost(peer: Peer, world: World, desired: Desired) -> Lost | None:

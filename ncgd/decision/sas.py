@@ -1,6 +1,7 @@
 """SAs: when to initiate, when to terminate. Initiation is ours alone; charon heals what it can by itself."""
 
 from ncgd.decision.desired import Desired
+from ncgd.decision.failover import lost_at
 from ncgd.decision.renewal import PATIENCE_SECONDS, is_drained
 from ncgd.decision.sessions import vitality
 from ncgd.decision.world import World
@@ -59,8 +60,8 @@ def _not_yet(world: World, desired: Desired) -> set[str | None]:
     peers, able = world.intent.peers if world.intent else {}, desired.carriers
     carrying = {peers[name].tunnel for name in able.trusted}
     if desired.renewing is None:
-        others = [vitality(peers[name].tunnel, world) for name in able.recovering | able.doubtful]
-        return carrying if any(world.now - path.since < PATIENCE_SECONDS for path in others) else set()
+        others = [lost_at(name, world) for name in able.recovering | able.doubtful]
+        return carrying if any(world.now - moment < PATIENCE_SECONDS for moment in others) else set()
     is_empty = is_drained(desired.renewing, world, desired.tables, able)
     return carrying if is_empty else carrying | {desired.renewing}
 

@@ -172,6 +172,20 @@ def test_the_last_that_carries_does_not_wait_for_ever_for_another() -> None:
     assert site.sas["tunnel-1"].ike_id != before
 
 
+def test_the_last_that_carries_does_not_wait_for_another_whose_path_comes_and_goes() -> None:
+    """A path that loses one echo in five recovers and dies for ever, and an edit never came into force."""
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.ALIVE)
+    change(site, 1)
+    before = site.sas["tunnel-1"].ike_id
+    for second in range(int(PATIENCE_SECONDS) + 2):
+        for pulse in (Pulse.DEAD, Pulse.RECOVERING):
+            site.probe_finds(tunnel_2=pulse)
+            site.after(0.5)
+        assert second > 5 or site.sas["tunnel-1"].ike_id == before
+    assert site.sas["tunnel-1"].ike_id != before
+
+
 def test_a_charon_that_dies_and_comes_back_while_the_loop_is_busy_has_left_its_tunnels_all_the_same() -> None:
     """Its last table, its end and the next one's answer are taken in at one moment."""
     site = healthy_site()
