@@ -25,7 +25,14 @@ DISABLED = (
     "apt-daily-upgrade.timer",
     "systemd-networkd-wait-online.service",
 )
-MASKED = ("strongswan-starter.service", "ipsec.service")
+MASKED = (
+    *("strongswan-starter.service", "ipsec.service"),
+    "getty-static.service",  # logins on tty2 to tty6
+    # What a gateway does not need, and a slow machine starts for seconds.
+    *("dev-hugepages.mount", "dev-mqueue.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount"),
+    *("sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "systemd-binfmt.service", "modprobe@.service"),
+    "proc-sys-fs-binfmt_misc.automount",
+)
 OF_ONE_MACHINE = ("etc/ssh/ssh_host_*", "var/lib/systemd/random-seed", "var/log/*.log", "var/lib/apt/lists/*_*")
 
 
@@ -66,7 +73,7 @@ def build(tree: Path, package: Path) -> None:
     for pattern in OF_ONE_MACHINE:
         for path in tree.glob(pattern):
             path.unlink()
-    (tree / "etc/machine-id").write_text("uninitialized\n")  # the first boot makes one (machine-id(5))
+    (tree / "etc/machine-id").write_text("")  # the first boot makes one (machine-id(5))
     (tree / "etc/resolv.conf").unlink(missing_ok=True)
     (tree / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
 
