@@ -133,8 +133,9 @@ class StatusPort:
                 continue
             self._post(StatusPortTold(address=self._address, port=self._port))
             try:
-                await server.serve_forever()
+                await asyncio.Event().wait()  # serve_forever would wait for its clients in the end (Python 3.12)
             finally:
+                server.close()
                 for task in self._open:
                     task.cancel()
 

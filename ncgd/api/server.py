@@ -108,8 +108,10 @@ class Api:
             server = await asyncio.start_unix_server(self._serve, self._path)
         finally:
             os.umask(mask)
-        async with server:
-            await server.serve_forever()
+        try:
+            await asyncio.Event().wait()  # serve_forever would wait for its clients in the end (Python 3.12)
+        finally:
+            server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

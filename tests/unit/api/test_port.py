@@ -234,6 +234,27 @@ async def _ending(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
+def test_nobody_is_waited_for_in_the_end() -> None:
+    """ncgd's own restart would wait, too: for seconds in which nothing fails over."""
+
+    async def whole() -> None:
+        rig = Rig(free_port())
+        task = asyncio.create_task(rig.port.run())
+        while not rig.told:
+            await asyncio.sleep(0.005)
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.number)
+        writer.write(b"GET /v1/status")
+        while not rig.port.connections:
+            await asyncio.sleep(0.005)
+        task.cancel()
+        ended, _ = await asyncio.wait({task}, timeout=HEAD_SECONDS - 2)
+        assert ended == {task}
+        assert await _ending(reader) == b""
+        writer.close()
+
+    asyncio.run(whole())
+
+
 def test_a_client_that_does_not_read_its_answer_is_dropped() -> None:
     async def work(rig: Rig) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.number, limit=1024)
