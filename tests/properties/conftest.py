@@ -1,4 +1,4 @@
-"""For all tests: properties are held, however slow the machine is at one example."""
+"""Properties are held, however slow the machine is at one example."""
 
 from hypothesis import settings
 
