@@ -49,7 +49,6 @@ def test_survives_a_clock_that_is_wrong_by_a_year(
     assert max(trips) < A_DAY, "no answer took a year"
     since = [each["reason"] for each in _events() if each["number"] > number]
     assert {"TunnelDown", "SessionDown", "Failover"}.isdisjoint(since)
-    assert "Stopped" in since, "the timeline goes on"
 
 
 def _events() -> list[dict[str, Any]]:
