@@ -145,6 +145,8 @@ def _options(service: Mapping[str, Any]) -> dict[str, Any]:
                 options["pid_mode"] = value
             case "restart":
                 options["restart_policy"] = {"Name": value}
+            case "logging":
+                options["log_config"] = docker.types.LogConfig(type=value["driver"])
             case "devices":
                 options[key] = [f"{each}:{each}:rwm" for each in value]
             case "sysctls":
