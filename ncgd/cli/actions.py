@@ -1,6 +1,7 @@
 """NCG's own flags, which are actions: ``ncgctl --verify --kubeconfig FILE`` is ``ncgctl verify --kubeconfig FILE``."""
 
 import errno
+import os
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -52,6 +53,7 @@ class Actions(click.Group):
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python tries again at its end with what is left
             stop(f"cannot write the output: {error.strerror}", EXIT_NO)
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:

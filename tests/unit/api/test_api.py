@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -254,10 +255,18 @@ def test_a_daemon_that_hangs_is_not_taken_for_one_that_is_not_there(tmp_path: Pa
     assert "is there and does not answer" in result.output
 
 
-def test_a_disk_that_is_full_ends_no_command_by_a_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_disk_that_is_full_ends_no_command_by_a_traceback(tmp_path: Path, unbuffered: str) -> None:
     argv = [sys.executable, "-c", "from ncgd.cli.main import main; main()", "--socket"]
     with served(healthy_site(), tmp_path) as path, Path("/dev/full").open("w") as full:
-        done = subprocess.run([*argv, str(path), "status"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [*argv, str(path), "status"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
     assert (done.returncode, done.stderr) == (1, "ncgctl: cannot write the output: No space left on device\n")
 
 
