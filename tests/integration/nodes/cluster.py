@@ -17,6 +17,7 @@ from ncgd.daemon.charons import CharonDriver, Charons
 from ncgd.daemon.loop import Loop
 from ncgd.daemon.mailbox import Mailbox
 from ncgd.daemon.processes import Processes
+from ncgd.daemon.roster import Roster
 from ncgd.drivers.kernel.tables import Kernel
 from ncgd.drivers.nftables.clamps import MssClampTable
 from ncgd.drivers.nftables.esp_port import EspPortTable
@@ -77,7 +78,7 @@ class Ncgd:
         kernel, nft, memory = Kernel(post), Nft(), GuardedPrefixes(self.folder)
         guard, exemption, clamps = GuardTable(nft), ExemptionTable(nft), MssClampTable(nft)
         tables = {
-            "processes": Processes(Charons(_no_charon), None),
+            "processes": Processes(Charons(_no_charon), Roster(self.folder)),
             "links": kernel.links,
             "addresses": kernel.addresses,
             "adjacencies": kernel.adjacencies,
