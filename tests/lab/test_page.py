@@ -100,7 +100,7 @@ def test_a_port_in_use_stops_nothing_and_is_told_until_it_is_free(lab: Lab) -> N
         assert other.stdout is not None
         assert other.stdout.readline() == "taken\n"
         assert "Address already in use" in says("StatusPortUnavailable")
-        assert gateway.status()["status"] == "Healthy"
+        until(lambda: gateway.status()["status"] == "Healthy", what="only the page is not there")
         other.communicate("")
     until(lambda: gateway.status().get("problems") == [], 20)
     with shown() as port:
