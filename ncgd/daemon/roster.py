@@ -5,15 +5,14 @@ outlives ncgd as the charons do, so the next ncgd finds in it what an earlier on
 """
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from ncgd.daemon import launch_files
-from ncgd.daemon.capabilities import NET_BIND_SERVICE
 from ncgd.drivers.port import Post
 from ncgd.errors import Unavailable
 from ncgd.model.delta import Delta, Outcome
-from ncgd.model.event import Capability, ProcessesRead
+from ncgd.model.event import ProcessesRead
 from ncgd.model.ike import Charon, DataplaneMode
 
 NAME = "charons.json"
@@ -30,21 +29,6 @@ class Roster:
     def is_followed(self) -> bool:
         """Whether somebody has asked to be told."""
         return self._path.exists()
-
-    def seen_from_there(self, capability: Capability, have: frozenset[int]) -> Capability:
-        """What the programs can do that somebody else runs; userspace ESP takes a charon per tunnel.
-
-        Who follows has looked whether it can, and does so only where the kernel cannot. ``have``: our capabilities.
-        """
-        kernel, _, _ = capability.detail.partition("; userspace ESP")
-        able, words = False, "userspace ESP needs --supervise"
-        if self.is_followed() and not capability.kernel_esp:
-            # Which device is charon's, /proc tells those only who have all the rights of charon.
-            able = NET_BIND_SERVICE in have
-            words = "userspace ESP: by the charons beside ncgd" + (
-                "" if able else ", and CAP_NET_BIND_SERVICE is missing"
-            )
-        return replace(capability, userspace_esp=able, detail=f"{kernel}; {words}")
 
     async def run(self) -> None:
         """Tell which charons an earlier ncgd has asked for."""

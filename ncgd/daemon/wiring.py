@@ -13,7 +13,7 @@ from ncgd.api.history import History
 from ncgd.api.page.routes import assets, page_of
 from ncgd.api.port import StatusPort
 from ncgd.api.server import Api
-from ncgd.daemon.capabilities import effective
+from ncgd.daemon.capabilities import NET_BIND_SERVICE, effective
 from ncgd.daemon.charons import CharonDriver, Charons, RoutedTable
 from ncgd.daemon.chronicle import Chronicle
 from ncgd.daemon.hand_over import hand_over
@@ -45,6 +45,7 @@ from ncgd.drivers.statefile.table import GuardedPrefixes
 from ncgd.drivers.strongswan import charon as charon_program
 from ncgd.drivers.strongswan.driver import Strongswan
 from ncgd.errors import UserError
+from ncgd.model.capability import CharonKeeper
 from ncgd.model.event import CapabilityProbed
 from ncgd.model.ike import Charon, DataplaneMode
 from ncgd.model.process import Launch
@@ -145,13 +146,17 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
 
     async def probe_until_able() -> None:
         while True:
-            capability = await asyncio.to_thread(probe)
-            if isinstance(runner, Roster):
-                capability = runner.seen_from_there(capability, effective())
-            mailbox.post(CapabilityProbed(capability=capability))
-            if capability.kernel_esp or capability.userspace_esp:
-                return
+            mailbox.post(
+                CapabilityProbed(
+                    capability=await asyncio.to_thread(probe),
+                    keeper=keeper(runner),
+                    may_bind_service=NET_BIND_SERVICE in effective(),
+                )
+            )
             await asyncio.sleep(PROBE_SECONDS)
+            capability = loop.state.world.capability
+            if capability is not None and (capability.kernel_esp or capability.userspace_esp):
+                return
 
     async def remember() -> None:
         mailbox.post(await memory.read())
@@ -176,6 +181,13 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
         await hand_over(place.leave, lambda: loop.state.world)
         for task in tasks:
             task.cancel()
+
+
+def keeper(runner: Supervisor | Roster) -> CharonKeeper:
+    """Who starts charons here, as far as can be seen now."""
+    if isinstance(runner, Supervisor):
+        return CharonKeeper.NCGD
+    return CharonKeeper.FOLLOWER if runner.is_followed() else CharonKeeper.OTHERS
 
 
 def failed_job(tasks: Iterable[asyncio.Task[None]]) -> str:

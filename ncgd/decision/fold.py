@@ -15,6 +15,7 @@ from ncgd.decision.renewal import DRAIN_SECONDS, PATIENCE_SECONDS
 from ncgd.decision.retry import RENEWAL_SECONDS, Retry, again
 from ncgd.decision.role import DRAINED_AFTER_SECONDS
 from ncgd.decision.tally import counted
+from ncgd.decision.userspace import available
 from ncgd.decision.waiting import retries_without
 from ncgd.decision.world import SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
@@ -46,8 +47,8 @@ def fold(world: World, event: ev.Event, now: float) -> World:  # noqa: PLR0912 -
             return replace(world, intent=intent)
         case ev.RoleChanged() | ev.SlicesRead() | ev.WaysRead():
             return fold_cluster(world, event)
-        case ev.CapabilityProbed(capability=capability):
-            return replace(world, capability=capability)
+        case ev.CapabilityProbed():
+            return replace(world, capability=available(event))
         case ev.ProcessesRead() | ev.ProcessChanged():
             return _fold_process(world, event)
         case ev.CharonUp() | ev.CharonLost() | ev.SasRead() | ev.IkeFailed() | ev.TunFound():

@@ -15,6 +15,7 @@ from ncgd.decision.rib import Rib
 from ncgd.decision.routes import RouteTable
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session
+from ncgd.model.capability import Capability
 from ncgd.model.failover import Failovers
 from ncgd.model.fib import Interface, Nexthop, NexthopGroup, Way
 from ncgd.model.flaw import Flaw
@@ -123,7 +124,8 @@ class World:
     """When it was found not to be the gateway (any more), by the loop's clock; None while it is, or undecided."""
     intent: Intent | None = None
     own: OwnRanges = field(default_factory=OwnRanges)
-    capability: ev.Capability | None = None
+    capability: Capability | None = None
+    """What can be had here; None until the probe has finished."""
     processes: Mapping[str, ProcessView] = field(default_factory=dict)
     charons: Mapping[str, CharonView] = field(default_factory=dict)
     tuns: Mapping[str, str] = field(default_factory=dict)

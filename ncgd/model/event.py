@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ncgd.model.bgp import Attributes
+from ncgd.model.capability import Capability, CharonKeeper
 from ncgd.model.clamp import MssClamp
 from ncgd.model.cluster_range import ClusterRange
 from ncgd.model.delta import Outcome
@@ -46,24 +47,13 @@ class ClusterRangesRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capability:
-    """What this machine can do, from the probe at start (``drivers.kernel.probe``)."""
-
-    kernel_esp: bool
-    """XFRM interfaces, ESP and AES-GCM work."""
-    userspace_esp: bool
-    """/dev/net/tun opens and charon's kernel-libipsec plugin is installed."""
-    detail: str
-    """For people: which check said what, with errno."""
-    may_administer: bool = True
-    """False without CAP_NET_ADMIN: nothing can be programmed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CapabilityProbed:
     """The probe has finished."""
 
     capability: Capability
+    keeper: CharonKeeper = CharonKeeper.NCGD
+    may_bind_service: bool = True
+    """Whether ncgd has CAP_NET_BIND_SERVICE, as charon has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from ncgd.decision.world import World
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.bgp import Attributes, Neighbor, Origin
+from ncgd.model.capability import Capability
 from ncgd.model.delta import Outcome
 from ncgd.model.fib import Address, AddressKey, Interface, Link, Nexthop, NexthopGroup, Way
 from ncgd.model.flaw import Flaw
@@ -38,7 +39,7 @@ from tests.scenarios.resources import peer, tunnel
 VPC = px.parse("10.128.0.0/20")
 PODS = px.parse("10.10.0.0/24")
 ON_LINK = Way(interface="eth0", source=IPv4Address("192.168.100.2"), length=24)
-CAPABLE = ev.Capability(kernel_esp=True, userspace_esp=True, detail="probed")
+CAPABLE = Capability(kernel_esp=True, kernel_detail="probed", userspace_esp=True, userspace_detail="")
 
 
 def attributes(med: int = 100, path: tuple[int, ...] = (64512,)) -> Attributes:
@@ -58,11 +59,10 @@ def ha_vpn(**gateway: object) -> Intent:
 class Site:
     """The outside, and the ncgd that looks at it."""
 
-    def __init__(self, intent: Intent, capability: ev.Capability = CAPABLE, role: Role = STANDALONE) -> None:
-        self.now, self.intent = 0.0, intent
+    def __init__(self, intent: Intent, capability: Capability = CAPABLE, role: Role = STANDALONE) -> None:
+        self.now, self.intent, self.capability = 0.0, intent, capability
         self.role = role
         """What ncgd starts with; whoever shares a gateway starts undecided."""
-        self.capability = capability
         self.interfaces: dict[str, Interface] = {
             "eth0": Interface(index=2, name="eth0", kind="", mtu=1500, is_up=True, addresses=("192.168.100.2/24",))
         }

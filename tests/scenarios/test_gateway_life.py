@@ -8,6 +8,7 @@ import pytest
 from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
+from ncgd.model.capability import Capability
 from ncgd.model.fib import is_our_nexthop
 from ncgd.model.ike import DataplaneMode, SaState, TunnelSa
 from ncgd.model.report import Health
@@ -258,7 +259,7 @@ def test_routes_that_somebody_removed_come_back_and_are_counted() -> None:
     ],
 )
 def test_the_dataplane_is_chosen_by_the_probe_and_never_silently(
-    choice: DataplaneChoice, capability: ev.Capability, mode: DataplaneMode | None, word: str
+    choice: DataplaneChoice, capability: Capability, mode: DataplaneMode | None, word: str
 ) -> None:
     site = Site(ha_vpn(dataplane=choice), capability)
     site.one_pass()

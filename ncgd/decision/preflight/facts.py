@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ncgd.model.event import Capability
+from ncgd.model.capability import Capability
 from ncgd.model.prefix import Prefix
 from ncgd.model.spec import Intent
 

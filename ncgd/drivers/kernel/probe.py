@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ncgd.drivers.kernel import codec, parse
 from ncgd.drivers.kernel.parse import Refusal
-from ncgd.model.event import Capability
+from ncgd.model.capability import Capability
 
 _NETLINK_XFRM = 6
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
@@ -83,13 +83,13 @@ def judge(answers: Answers) -> Capability:
         f"XFRM interface: {'yes' if has_link else answers.link}",
         f"ESP: {answers.esp or 'yes'}",
         f"AES-GCM: {answers.gcm or 'yes'}",
-        f"userspace ESP: {answers.userspace_lacks or 'yes'}",
         *(() if may_administer else ("CAP_NET_ADMIN: missing, so what the kernel can do is unknown",)),
     )
     return Capability(
         kernel_esp=has_link and answers.esp is None and answers.gcm is None,
+        kernel_detail="; ".join(words),
         userspace_esp=not answers.userspace_lacks,
-        detail="; ".join(words),
+        userspace_detail=f"userspace ESP: {answers.userspace_lacks or 'yes'}",
         may_administer=may_administer,
     )
 

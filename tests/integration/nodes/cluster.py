@@ -28,7 +28,8 @@ from ncgd.drivers.nftables.watch import Watch
 from ncgd.drivers.port import OwnedTable
 from ncgd.drivers.statefile.table import GuardedPrefixes
 from ncgd.model import prefix as px
-from ncgd.model.event import Capability, CapabilityProbed, Event, IntentRead, RoleChanged, SlicesRead
+from ncgd.model.capability import Capability
+from ncgd.model.event import CapabilityProbed, Event, IntentRead, RoleChanged, SlicesRead
 from ncgd.model.ike import Charon
 from ncgd.model.prefix import Prefix
 from ncgd.model.reason import RoleReason
@@ -40,7 +41,7 @@ from tests.integration.netns import Namespace, until, veth
 
 VPC, VM = px.parse("10.128.0.0/20"), "10.128.0.9"
 POD, PODS = "10.244.1.5", "10.244.1.0/24"
-NO_ESP = Capability(kernel_esp=False, userspace_esp=False, detail="not asked for")
+NO_ESP = Capability(kernel_esp=False, kernel_detail="not asked for", userspace_esp=False, userspace_detail="")
 
 
 class Ncgd:

@@ -1,18 +1,16 @@
 """The roster keeps what an earlier ncgd has asked for, and holds userspace charons only."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 from ncgd.daemon.roster import NAME, Roster
 from ncgd.model.delta import Delta
-from ncgd.model.event import Capability, Event, ProcessesRead
+from ncgd.model.event import Event, ProcessesRead
 from ncgd.model.ike import Charon, DataplaneMode
 
 ONE = Charon(name="charon-one", mode=DataplaneMode.USERSPACE, ike_port=20000, nat_port=20001)
 TWO = Charon(name="charon-two", mode=DataplaneMode.USERSPACE, ike_port=20002, nat_port=20003)
 KERNEL = Charon(name="charon", mode=DataplaneMode.KERNEL)
-ABLE = Capability(kernel_esp=False, userspace_esp=False, detail="ESP: no; userspace ESP: no TUN", may_administer=True)
 
 
 def write(roster: Roster, *rows: Charon, remove: frozenset[object] = frozenset()) -> None:
@@ -50,11 +48,8 @@ def test_the_kernel_s_charon_alone_writes_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / NAME).exists()
 
 
-def test_userspace_takes_somebody_who_follows(tmp_path: Path) -> None:
-    roster, root = Roster(tmp_path), frozenset(range(41))
-    assert roster.seen_from_there(ABLE, root).detail == "ESP: no; userspace ESP needs --supervise"
+def test_who_asks_to_be_told_is_seen(tmp_path: Path) -> None:
+    roster = Roster(tmp_path)
+    assert not roster.is_followed()
     roster.open()
-    assert roster.seen_from_there(ABLE, root).userspace_esp
-    lacking = roster.seen_from_there(ABLE, root - {10})
-    assert (lacking.userspace_esp, "CAP_NET_BIND_SERVICE is missing" in lacking.detail) == (False, True)
-    assert not roster.seen_from_there(replace(ABLE, kernel_esp=True), root).userspace_esp
+    assert roster.is_followed()

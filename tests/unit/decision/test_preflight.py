@@ -23,12 +23,12 @@ from ncgd.decision.preflight.node import node_checks
 from ncgd.decision.preflight.ranges import link_local_checks, range_checks
 from ncgd.decision.preflight.verdict import Check, Verdict, worst
 from ncgd.model import prefix as px
-from ncgd.model.event import Capability
+from ncgd.model.capability import Capability
 from ncgd.model.spec import Intent
 from ncgd.resources import crd
 from tests.unit.resources.manifests import Loader, a_file, changed, gateway, peer, secret, tunnel
 
-ABLE = Capability(kernel_esp=True, userspace_esp=True, detail="all yes")
+ABLE = Capability(kernel_esp=True, kernel_detail="all yes", userspace_esp=True, userspace_detail="")
 NODE = NodeFacts(
     name="worker1",
     kernel="6.1.0-18-amd64",
