@@ -37,6 +37,8 @@ REQUEST_SECONDS = 30.0
 """A diagnosis waits for answers that may not come, some seconds for each."""
 LISTED_EVENTS = 200
 """Of the timeline, unless more are asked for."""
+NAMED = 20
+"""Names that are listed where none is near to what was asked for."""
 STALLED_SECONDS = 10.0
 """ncgd counts as stalled when its last pass is older than that; it makes one every second."""
 
@@ -174,8 +176,10 @@ class Api:
         limit, after = request.args.get("limit", str(LISTED_EVENTS)), request.args.get("after", "0")
         if not (limit.isdecimal() and after.isdecimal() and len(limit + after) < 20):
             return _json({"error": "limit and after are numbers"}, 400)
-        timeline, named = self._state().timeline, request.args.get("object", "")
-        return _json(views.events(timeline, int(limit), after=int(after), named=named))
+        state, named = self._state(), request.args.get("object", "")
+        if state.report is not None and not views.is_name(named, state.timeline, state.report, state.desired):
+            return _unknown(named, state.world, "is in the name of no object", state.report.gateway.name)
+        return _json(views.events(state.timeline, int(limit), after=int(after), named=named))
 
     async def _healthz(self, _: Request) -> Response:
         state = self._state()
@@ -198,11 +202,14 @@ def _address(text: str) -> IPv4Address | None:
     return IPv4Address(text) if text else None
 
 
-def _unknown(what: str, world: World, which: str) -> Response:
+def _unknown(what: str, world: World, which: str, *more: str) -> Response:
+    """``more``: what else could have been meant, beside tunnels and peers."""
     intent = world.intent or Intent()
-    near = get_close_matches(what, [*intent.tunnels, *intent.peers], n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return _json({"error": f"{what!r} {which}{hint}"}, 404)
+    known = [*intent.tunnels, *intent.peers, *more]
+    rest = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+    near = get_close_matches(what, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known[:NAMED]) or 'none'}{rest}"
+    return _json({"error": f"{what!r} {which}; {hint}"}, 404)
 
 
 def age(state: StateView) -> float:

@@ -1,9 +1,10 @@
 """Report → what is sent: the status contract, and the objects with their ``status`` as NCG spells it."""
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
+from ncgd.decision.desired import Desired
 from ncgd.decision.diagnosis.step import Diagnosis, Step
 from ncgd.decision.timeline import Timeline
 from ncgd.model.failover import Failovers
@@ -29,6 +30,8 @@ KIND_OF = {name: kind for kind in KINDS for name in (kind.lower(), short(kind))}
 """By what a person may call it, in lower case."""
 LISTED_PREFIXES = 5000
 """Prefixes that an object's status lists at most, per peer and direction."""
+_OF_MACHINE = ("machine", "nftables", "routes", "crossing", "lease", "state")
+"""What problems are about, beside resources and programs."""
 API_VERSION = "networking.gke.io/v1alpha1"
 
 
@@ -179,8 +182,27 @@ def events(timeline: Timeline, limit: int, *, after: int = 0, named: str = "") -
     ``named``: only of objects that have this in their name.
     """
     entries = (each for each in timeline.newest_first() if each.number > after)
-    chosen = (each for each in entries if named.lower() in each.happening.object.lower())
+    chosen = (each for each in entries if _has(each.happening.object, named))
     return {"events": [_event(entry) for entry in islice(chosen, limit)]}
+
+
+def is_name(named: str, timeline: Timeline, report: Report, desired: Desired) -> bool:
+    """Whether that is in the name of an object of which the timeline tells, or could tell."""
+    objects = chain(
+        [str(report.gateway)],
+        (str(tunnel.ref) for tunnel in report.tunnels),
+        (str(peer.ref) for peer in report.peers),
+        (str(refused.ref) for refused in report.refused),
+        _OF_MACHINE,
+        desired.tables.get("processes", ()),
+        (problem.object for problem in report.problems),
+        (entry.happening.object for entry in timeline.newest_first()),
+    )
+    return any(_has(str(each), named) for each in objects)
+
+
+def _has(name: str, part: str) -> bool:
+    return part.lower() in name.lower()
 
 
 def _event(entry: Entry) -> Json:

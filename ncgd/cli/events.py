@@ -34,8 +34,8 @@ _GOOD = {"TunnelUp", "SessionUp", "GatewayHealthy", "Solved"}
 def events(path: Path, named: str, limit: int, output: str, *, follow: bool) -> None:
     """Show what happened on this node, the newest last: outages, failovers, edits, restarts, with reasons.
 
-    With OBJECT only what has that in its name. The last 1000 entries are kept until the machine is booted; what
-    goes on, like packets that the guard drops, is one entry with a count.
+    With OBJECT only what has that in its name; exits 1 when no object has. The last 1000 entries are kept until the
+    machine is booted; what goes on, like packets that the guard drops, is one entry with a count.
 
     \b
     ncgctl events tunnel-1           # the life of one tunnel

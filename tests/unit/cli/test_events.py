@@ -57,8 +57,35 @@ def test_one_object_and_so_many(tmp_path: Path) -> None:
     with served(healthy_site(), tmp_path, timeline=eventful()) as socket:
         assert len(ncgctl(socket, "events", "tunnel-1").stdout.splitlines()) == 1
         assert len(ncgctl(socket, "events", "-n", "2").stdout.splitlines()) == 2
-        none = ncgctl(socket, "events", "nobody")
-        assert (none.exit_code, none.stdout, none.stderr) == (0, "", "nothing has happened to 'nobody'\n")
+
+
+@pytest.mark.parametrize("name", ["tunnel-2", "PEER-2", "bgppeer/kube-system/peer-2", "machine", "exabgp", "charon"])
+def test_an_object_to_which_nothing_has_happened(tmp_path: Path, name: str) -> None:
+    with served(healthy_site(), tmp_path, timeline=eventful()) as socket:
+        none = ncgctl(socket, "events", name)
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", f"nothing has happened to {name!r}\n")
+
+
+@pytest.mark.parametrize("more", [(), ("-o", "json"), ("-f",)])
+def test_an_object_that_there_is_not(tmp_path: Path, more: tuple[str, ...]) -> None:
+    with served(healthy_site(), tmp_path, timeline=eventful()) as socket:
+        none, near = (ncgctl(socket, "events", name, *more) for name in ("nobody", "tunel-1"))
+    assert (none.exit_code, near.exit_code, none.stdout) == (1, 1, "")
+    assert none.stderr == (
+        "ncgctl: 'nobody' is in the name of no object; there are tunnel-1, tunnel-2, peer-1, peer-2, default\n"
+    )
+    assert near.stderr.endswith("; did you mean tunnel-1?\n")
+
+
+def test_what_has_been_removed_has_a_past(tmp_path: Path) -> None:
+    happened(timeline := Timeline(), "OverlayVPNTunnel/kube-system/old", "Removed", "is not in force any more")
+    with served(healthy_site(), tmp_path, timeline=timeline) as socket:
+        assert "is not in force" in ncgctl(socket, "events", "old").stdout
+
+
+def test_before_everything_is_read_nobody_knows_which_objects_there_are(tmp_path: Path) -> None:
+    with served(healthy_site(), tmp_path, is_started=False) as socket:
+        assert ncgctl(socket, "events", "tunnel-1").exit_code == 0
 
 
 def test_programs_get_an_object_a_line(tmp_path: Path) -> None:
