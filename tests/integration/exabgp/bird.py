@@ -49,12 +49,17 @@ class Bird:
         return self._space.run("birdc", "-s", str(self._control), *command.split())
 
     def session(self) -> str:
-        """The line of the session in ``show protocols``: state and since when."""
-        return next(line for line in self.ask("show protocols togw").splitlines() if line.startswith("togw "))
+        """Addresses and ports of the session's TCP connection: another session has another one (RFC 4271 section 8.2).
+
+        BIRD's "up since" is no such name: it follows the clock of the machine, which may be slewed meanwhile.
+        """
+        _, _, *ends = self._space.run("ss", "-Htn", "state", "established").split()
+        assert len(ends) == 2, ends
+        return " ".join(ends)
 
     def is_up(self) -> bool:
         """True when the session is established."""
-        return "Established" in self.session()
+        return "Established" in self.ask("show protocols togw")
 
     def is_sending(self) -> bool:
         """True while something that it has sent was not taken."""
