@@ -111,7 +111,8 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
             return replace(world, charons={**world.charons, name: view})
         case ev.SasRead(charon=name, sas=sas):
             before = world.charons.get(name, CharonView())
-            view = replace(before, is_up=True, is_read=True, was_read=True, sas=dict(sas))
+            sas = {tunnel: _with_origin(sa, before.sas.get(tunnel)) for tunnel, sa in sas.items()}
+            view = replace(before, is_up=True, is_read=True, was_read=True, sas=sas)
             return _fold_sas(replace(world, charons={**world.charons, name: view}), name, sas)
         case ev.IkeFailed(failure=failure):
             failures = {**world.ike_failures, failure.tunnel: failure}
@@ -136,6 +137,11 @@ def _charon_up(world: World, name: str, version: str, tunnels: frozenset[str]) -
     charons = {**world.charons, name: view}
     world = replace(world, charons=charons, retries=retries, esp=esp)
     return _unread_rows_of(world, name, tunnels)
+
+
+def _with_origin(sa: TunnelSa, before: TunnelSa | None) -> TunnelSa:
+    """What charon brings back by itself is made from the configuration of what was lost; it does not tell."""
+    return sa if sa.digest or before is None else replace(sa, digest=before.digest)
 
 
 def _fold_sas(world: World, charon: str, sas: Mapping[str, TunnelSa]) -> World:

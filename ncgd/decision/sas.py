@@ -75,8 +75,10 @@ def _is_due(name: str, connection: Connection, sa: TunnelSa | None, world: World
         return True
     if sa.state == SaState.INSTALLED and sa.digest == connection.digest:
         return False
+    if not _attempt(sa):
+        return True
     # Under way: charon keeps trying by itself (keyingtries = 0), but maybe an older configuration than ours.
-    return not _attempt(sa) or retry is None or retry.row != connection
+    return sa.digest != connection.digest if retry is None else retry.row != connection
 
 
 def _needs_repair(sa: TunnelSa, connection: Connection, world: World) -> bool:
@@ -113,12 +115,19 @@ def _attempt(sa: TunnelSa) -> str:
 
 
 def _superfluous(sa: TunnelSa, connection: Connection, charon: str, world: World) -> set[object]:
+    """The IKE SAs of a wanted tunnel to end.
+
+    An attempt that the peer has answered is ended once it is up, or not answered any more: charon breaks attempts off
+    without a word, and a peer that has authenticated one keeps it until its dead peer detection.
+    """
     if sa.pending_ike_id and not world.role.may_initiate:  # the peer would take the new one, and forget the old one
         return {StaleSa(charon=charon, ike_id=sa.pending_ike_id)}
-    if sa.state == SaState.INSTALLED and sa.digest == connection.digest:
-        asked = world.retries.get(("sas", sa.tunnel))
-        taken_back = (sa.pending_ike_id,) if sa.pending_ike_id and asked and asked.row != connection else ()
-        return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in (*sa.stale_ike_ids, *taken_back)}
-    if _attempt(sa) and _is_due(sa.tunnel, connection, sa, world):
-        return {StaleSa(charon=charon, ike_id=_attempt(sa))}
-    return set()
+    asked = world.retries.get(("sas", sa.tunnel))
+    is_current = sa.state == SaState.INSTALLED and sa.digest == connection.digest
+    is_unwanted = (
+        asked is not None and asked.row != connection if is_current else _is_due(sa.tunnel, connection, sa, world)
+    )
+    ending = {_attempt(sa)} if is_unwanted else set()
+    if is_current or sa.state == SaState.CONNECTING:
+        ending |= set(sa.stale_ike_ids)
+    return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in ending - {"", *sa.answered_ike_ids}}

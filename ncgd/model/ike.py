@@ -135,15 +135,15 @@ class TunnelSa:
     tunnel: str
     state: SaState
     digest: str = ""
-    """Digest of the configuration that the installed child was made from."""
+    """Of the configuration that the installed child was made from; of an attempt, as far as it is known."""
     ike_id: str = ""
     child_id: str = ""
     stale_ike_ids: tuple[str, ...] = ()
     """IKE SAs of the same tunnel beside the chosen one: older configuration or duplicates."""
     pending_ike_id: str = ""
     """A younger IKE SA that has no child yet: the attempt to replace the chosen one."""
-    is_answered: bool = True
-    """False: a first attempt, to which the peer has not said anything yet."""
+    answered_ike_ids: tuple[str, ...] = ()
+    """Of all these, attempts that the peer has answered: it may take them for up at any moment."""
     local_address: str = ""
     """Our end of the IKE SA and of its ESP, as charon uses it; empty when unknown."""
     cipher: str = ""

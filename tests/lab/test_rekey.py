@@ -60,6 +60,15 @@ def test_an_authentication_anew_ends_no_session_and_the_other_tunnel_notices_not
     assert site_side.peer("peer-1")["uptimeSeconds"] >= age
 
 
+def test_what_the_cloud_ends_comes_back_once(lab: Lab) -> None:
+    """Negotiated twice at a time, one broken off, the cloud kept an SA that the gateway did not have."""
+    for _ in range(20):
+        old = until(lambda: spis(ike=True), 20, "one IKE SA on both sides")
+        cloud_side.terminate(NODE)
+        until(lambda old=old: (now := spis(ike=True)) and not now & old, 20, "another one, on both sides")
+    site_side.healthy()
+
+
 def test_lifetimes_of_seconds_on_both_sides(lab: Lab) -> None:
     """Both sides rekey a CHILD_SA when it is 9 or 10 s old, and collide as it comes."""
     conf, manifest = STATE / NODE / "swanctl.conf", gateway.RESOURCES / TUNNELS

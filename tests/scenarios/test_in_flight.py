@@ -10,7 +10,7 @@ from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.delta import Outcome
 from ncgd.model.fib import RouteChange
-from ncgd.model.ike import IkeFailure, StaleSa, TunnelSa
+from ncgd.model.ike import IkeFailure, SaState, StaleSa, TunnelSa
 from ncgd.model.report import Health
 from ncgd.model.spec import Intent
 from ncgd.plan.plan import Step
@@ -112,6 +112,49 @@ def test_an_attempt_that_nobody_wants_any_more_is_ended_and_forgotten() -> None:
     site.settle()
     assert ("sas", "tunnel-1") not in site.world.retries
     assert not site.world.ike_failures
+
+
+def brought_back(site: Site) -> TunnelSa:
+    """The peer has ended the SA, and charon negotiates another by itself."""
+    site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)))
+    under_way = replace(site.sas["tunnel-1"], state=SaState.CONNECTING, ike_id="77", child_id="", digest="")
+    site.sas["tunnel-1"] = under_way
+    site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)))
+    return under_way
+
+
+def test_what_charon_brings_back_by_itself_is_not_begun_a_second_time() -> None:
+    """There were two negotiations, and one was broken off: the peer kept an SA that nobody had, until its DPD."""
+    site = healthy_site()
+    brought_back(site)
+    before = len(site.plans)
+    site.after(5)
+    assert not [step for plan in site.plans[before:] for step in plan.steps if is_sas(step)]
+
+
+def test_what_charon_brings_back_of_an_older_configuration_is_begun_anew() -> None:
+    site = healthy_site()
+    site.tell(ev.IntentRead(intent=edited(site, remote_address=IPv4Address("198.51.100.99"))))
+    brought_back(site)
+    before = len(site.plans)
+    site.settle()
+    assert rows_set(site, "sas", before) == ["tunnel-1"]
+    ended = [step.delta.remove for plan in site.plans[before:] for step in plan.steps if is_sas(step)]
+    assert frozenset({StaleSa(charon="charon", ike_id="77")}) in ended
+
+
+def test_a_superfluous_attempt_is_not_broken_off_while_the_peer_may_take_it_for_up() -> None:
+    """A peer that has authenticated it is told of its end only if it is up here, too."""
+    site = healthy_site()
+    beside = replace(site.sas["tunnel-1"], stale_ike_ids=("77",), answered_ike_ids=("77",))
+    before = len(site.plans)
+    site.tell(ev.SasRead(charon="charon", sas={**site.sas, "tunnel-1": beside}))
+    site.settle()
+    assert not [step for plan in site.plans[before:] for step in plan.steps if is_sas(step)]
+    site.tell(ev.SasRead(charon="charon", sas={**site.sas, "tunnel-1": replace(beside, answered_ike_ids=())}))
+    site.settle()
+    ended = [step.delta.remove for plan in site.plans[before:] for step in plan.steps if is_sas(step)]
+    assert ended == [frozenset({StaleSa(charon="charon", ike_id="77")})]
 
 
 def test_an_attempt_that_charon_refused_is_no_problem_once_it_is_not_wanted() -> None:

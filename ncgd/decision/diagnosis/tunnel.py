@@ -83,7 +83,7 @@ def _unreachable(plan: TunnelPlan, sa: TunnelSa | None, problem: Problem) -> Wal
     answers = yield from seen(IkeReach(peer))
     deaf = [port for port in (_IKE, _NAT) if answers.get(port) != _ANSWERED]
     told = ", ".join(f"UDP {port}: {answers.get(port, _SILENT)}" for port in (_IKE, _NAT))
-    if not deaf and sa is not None and sa.state == SaState.CONNECTING and sa.is_answered:
+    if not deaf and sa is not None and sa.state == SaState.CONNECTING and sa.ike_id in sa.answered_ike_ids:
         deaf = [_NAT]  # it answered the first message, which goes to 500, and not the second
     if len(deaf) == 1:
         return wrong(

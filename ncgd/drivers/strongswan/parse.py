@@ -41,6 +41,10 @@ class _Ike:
     fields: Section
     children: tuple[_Child, ...]
 
+    @property
+    def is_answered_attempt(self) -> bool:
+        return self.state == "CONNECTING" and bool(_text(self.fields, "responder-spi").strip("0"))
+
 
 def tunnel_sas(answers: Iterable[Section], loaded: Mapping[str, str]) -> dict[str, TunnelSa]:
     """Fold the ``list-sa`` events of one ``list-sas`` into one TunnelSa per tunnel that has any.
@@ -60,16 +64,18 @@ def tunnel_sas(answers: Iterable[Section], loaded: Mapping[str, str]) -> dict[st
 
 def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
     sas = [ike for ike in all_sas if ike.state not in _LEAVING_IKE]
+    if not sas:
+        return None
+    answered = _ids(ike for ike in sas if ike.is_answered_attempt)
     carrying = [(ike, child) for ike in sas for child in ike.children]
     if not carrying:
-        if not sas:
-            return None
         newest = max(sas, key=lambda ike: ike.unique_id)
         return TunnelSa(
             tunnel=tunnel,
             state=SaState.CONNECTING,
             ike_id=str(newest.unique_id),
-            is_answered=bool(_text(newest.fields, "responder-spi").strip("0")),
+            stale_ike_ids=_ids(ike for ike in sas if ike is not newest),
+            answered_ike_ids=answered,
             encap=_text(newest.fields, "nat-any") == "yes",
             established_seconds=int(_text(newest.fields, "established") or 0),
             ike_text=_ike_text(newest),
@@ -80,9 +86,8 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
         return child.state != "REKEYED", child.digest == loaded, -child.age, child.unique_id, ike.unique_id
 
     chosen, child = max(carrying, key=rank)
-    others = [ike for ike in sas if ike is not chosen]
-    stale = [ike.unique_id for ike in others if ike.children or ike.unique_id < chosen.unique_id]
-    pending = [ike.unique_id for ike in others if ike.unique_id not in stale]
+    younger = [ike for ike in sas if not ike.children and ike.unique_id > chosen.unique_id]
+    pending = max(younger, key=lambda ike: ike.unique_id, default=None)
     children = {str(one.unique_id): one.traffic for _, one in carrying}
     traffic = sum(children.values(), Traffic())
     return TunnelSa(
@@ -91,8 +96,9 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
         digest=child.digest,
         ike_id=str(chosen.unique_id),
         child_id=str(child.unique_id),
-        stale_ike_ids=tuple(map(str, sorted(stale))),
-        pending_ike_id=str(max(pending)) if pending else "",
+        stale_ike_ids=_ids(ike for ike in sas if ike not in (chosen, pending)),
+        pending_ike_id=str(pending.unique_id) if pending else "",
+        answered_ike_ids=answered,
         local_address=_text(chosen.fields, "local-host"),
         cipher=child.cipher,
         encap=_text(child.fields, "encap") == "yes",
@@ -107,6 +113,10 @@ def _fold(tunnel: str, all_sas: list[_Ike], loaded: str) -> TunnelSa | None:
         ike_text=_ike_text(chosen),
         child_text=f"{child.state} {child.cipher} {' === '.join(map(' '.join, _selectors(child)))}",
     )
+
+
+def _ids(sas: Iterable[_Ike]) -> tuple[str, ...]:
+    return tuple(str(number) for number in sorted(ike.unique_id for ike in sas))
 
 
 def _ike(fields: Section) -> _Ike:

@@ -63,7 +63,7 @@ def test_what_a_peer_has_narrowed_and_whether_it_has_answered_at_all() -> None:
         connecting = ike(3, state="CONNECTING")
         connecting["ncg-t1"] |= {"responder-spi": spi}
         (sa,) = parse.tunnel_sas([connecting], {"t1": "d1"}).values()
-        assert sa.is_answered == is_answered
+        assert sa.answered_ike_ids == (("3",) if is_answered else ())
 
 
 def test_one_tunnel_in_full() -> None:
@@ -114,6 +114,17 @@ def test_a_younger_attempt_is_not_stale_an_older_one_is() -> None:
     assert (sa.ike_id, sa.stale_ike_ids, sa.pending_ike_id) == ("1", (), "2")
     (sa,) = parse.tunnel_sas([ike(1, state="CONNECTING"), ike(2, child(1))], {"t1": "d1"}).values()
     assert (sa.ike_id, sa.stale_ike_ids, sa.pending_ike_id) == ("2", ("1",), "")
+
+
+def test_of_several_attempts_the_youngest_counts_and_those_that_are_answered_are_known() -> None:
+    attempts = [ike(number, state="CONNECTING") for number in (2, 3, 4)]
+    attempts[1]["ncg-t1"]["responder-spi"] = b"00a1b2c3d4e5f607"
+    (sa,) = parse.tunnel_sas(attempts, {}).values()
+    assert (sa.state, sa.ike_id, sa.stale_ike_ids, sa.pending_ike_id) == (SaState.CONNECTING, "4", ("2", "3"), "")
+    assert sa.answered_ike_ids == ("3",)
+    (sa,) = parse.tunnel_sas([ike(1, child(1)), *attempts], {}).values()
+    assert (sa.ike_id, sa.stale_ike_ids, sa.pending_ike_id) == ("1", ("2", "3"), "4")
+    assert sa.answered_ike_ids == ("3",)
 
 
 @pytest.mark.parametrize("state", ["CONNECTING", "CREATED", "ESTABLISHED"])

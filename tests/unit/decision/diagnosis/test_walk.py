@@ -322,7 +322,7 @@ def test_nothing_is_configured() -> None:
 
 def test_a_tunnel_that_is_being_negotiated() -> None:
     site = site_with_pods()
-    site.sas["tunnel-1"] = replace(site.sas["tunnel-1"], state=SaState.CONNECTING, is_answered=False)
+    site.sas["tunnel-1"] = replace(site.sas["tunnel-1"], state=SaState.CONNECTING)
     site.tell(ev.SasRead(charon="charon", sas=dict(site.sas)))
     step = first(diagnosed(site, Question()))
     assert (step.name, step.where) == ("IKE", "tunnel-1")
