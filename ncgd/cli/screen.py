@@ -6,11 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ncgd.cli.colours import CYAN, GREEN, RED, YELLOW, paint
-from ncgd.cli.table import amount, duration, lay_out, printable
+from ncgd.cli.table import amount, duration, fitted, printable
 
 WIDTH = 110
 SHOWN_LOSS = 0.01
 """Share of echoes lost that is worth a word."""
+_DISPENSABLE_OF_TUNNELS = (
+    ("ESP",),
+    ("INTERFACE",),
+    ("MTU",),
+    ("IN", "OUT"),
+    ("SA AGE",),
+    ("REMOTE",),
+    ("RTT",),
+    ("IN/S", "OUT/S"),
+)
+_DISPENSABLE_OF_SESSIONS = (("ASN",), ("PEER",), ("TUNNEL",), ("UP",), ("ADVERTISED",), ("RECEIVED",))
 _COLOURS = {
     "Healthy": GREEN,
     "established": GREEN,
@@ -28,7 +39,9 @@ class Look:
 
     colour: bool = False
     width: int = WIDTH
-    """Columns; text is wrapped, tables are not."""
+    """Columns for text, which is wrapped."""
+    table_width: int | None = None
+    """Columns for tables, which are shown without what finds no room; None where there is no edge, as in a file."""
     rates: Mapping[str, tuple[float, float]] | None = None
     """What passes now through each tunnel, in and out, in bytes per second; None where that is not known."""
 
@@ -49,9 +62,11 @@ def lines(status: dict[str, Any], look: Look) -> list[str]:
     """The whole screen."""
     dataplane, word = status["dataplane"], status["status"]
     painted = paint(word, _COLOURS.get(word, ""), colour=look.colour)
+    first, *rest = look.wrapped(f"Gateway   {word}   {status['gateway']} on node {status['node']}, {status['mode']}")
     return [
         *_stall(status["stalledSeconds"], look),
-        f"Gateway   {painted}   {status['gateway']} on node {status['node']}, {status['mode']}",
+        first.replace(word, painted, 1),
+        *rest,
         *_role(status["role"], look),
         *_crossing(status["crossing"], look),
         *look.wrapped(f"Dataplane {dataplane['mode']}: {dataplane['reason']}"),
@@ -60,7 +75,7 @@ def lines(status: dict[str, Any], look: Look) -> list[str]:
         "",
         *_sessions(status["peers"], look),
         "",
-        _routes(status["routes"]),
+        *look.wrapped(_routes(status["routes"])),
         *look.wrapped(f"Leaks     {_leaks(status['leakProtection'])}"),
         *look.wrapped(f"Sources   {_sources(status['masquerade'])}"),
         *(line for table, reason in status["held"].items() for line in look.wrapped(f"Waiting   {table}: {reason}")),
@@ -116,7 +131,7 @@ def _tunnels(tunnels: list[dict[str, Any]], look: Look) -> list[str]:
         )
         for tunnel in tunnels
     ]
-    return [_painted(line, look) for line in lay_out(header, rows)]
+    return [_painted(line, look) for line in fitted(header, rows, look.table_width, _DISPENSABLE_OF_TUNNELS)]
 
 
 def _round_trip(tunnel: dict[str, Any]) -> str:
@@ -152,7 +167,7 @@ def _sessions(peers: list[dict[str, Any]], look: Look) -> list[str]:
         )
         for peer in peers
     ]
-    return [_painted(line, look) for line in lay_out(header, rows)]
+    return [_painted(line, look) for line in fitted(header, rows, look.table_width, _DISPENSABLE_OF_SESSIONS)]
 
 
 def _routes(routes: dict[str, int]) -> str:

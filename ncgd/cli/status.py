@@ -10,7 +10,7 @@ import click
 from ncgd.cli import colours, screen
 from ncgd.cli.asking import ask
 from ncgd.cli.ending import EXIT_NO, EXIT_USAGE, stop
-from ncgd.cli.table import room
+from ncgd.cli.table import edge, room
 
 
 @click.command()
@@ -21,7 +21,7 @@ def status(path: Path, output: str, *, watch: bool) -> None:
     """Show the gateway on one screen: tunnels, sessions, routes, problems and what to do about them.
 
     Exits 1 when the gateway is not Healthy (where another node is the gateway: when something is wrong here), or when
-    ncgd has stalled, so scripts can ask.
+    ncgd has stalled, so scripts can ask. A narrow terminal shows fewer columns; a file and -o json have all.
 
     \b
     ncgctl status --watch            # live, with rates; q quits
@@ -39,7 +39,9 @@ def status(path: Path, output: str, *, watch: bool) -> None:
     if output == "json":
         click.echo(json.dumps(answer, indent=2))
     else:
-        look = screen.Look(colour=colours.are_wanted(sys.stdout), width=room(sys.stdout, screen.WIDTH))
+        look = screen.Look(
+            colour=colours.are_wanted(sys.stdout), width=room(sys.stdout, screen.WIDTH), table_width=edge(sys.stdout)
+        )
         click.echo("\n".join(screen.lines(answer, look)))
     if not is_well(answer):
         raise SystemExit(EXIT_NO)

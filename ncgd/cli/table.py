@@ -15,9 +15,32 @@ def lay_out(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str
     ]
 
 
+def fitted(
+    header: Sequence[str], rows: Sequence[Sequence[object]], most: int | None, dispensable: Sequence[Sequence[str]]
+) -> list[str]:
+    """The table without so many columns that it is at most so wide (None: as wide as it is).
+
+    ``dispensable``: titles of columns that go together, those that go first first; the others stay in any case.
+    """
+    gone: set[str] = set()
+    lines = lay_out(header, rows)
+    for titles in dispensable:
+        if most is None or max(map(len, lines)) <= most:
+            break
+        gone.update(titles)
+        kept = [number for number, title in enumerate(header) if title not in gone]
+        lines = lay_out([header[number] for number in kept], [[row[number] for number in kept] for row in rows])
+    return lines
+
+
 def room(stream: TextIO, most: int) -> int:
     """Columns for text there: at most so many, and no more than a terminal has."""
-    return min(most, shutil.get_terminal_size().columns) if stream.isatty() else most
+    return min(most, edge(stream) or most)
+
+
+def edge(stream: TextIO) -> int | None:
+    """Columns that a terminal has; None where that is none."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def printable(text: str) -> str:

@@ -78,7 +78,7 @@ class _View:
 
     def lines(self, columns: int) -> list[str]:
         """All below it."""
-        look = screen.Look(colour=self._colour, width=max(40, columns), rates=self._now)
+        look = screen.Look(colour=self._colour, width=max(40, columns), table_width=columns, rates=self._now)
         silence = []
         if self._silent_since is not None:
             seconds = time.monotonic() - self._silent_since

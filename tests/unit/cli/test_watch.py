@@ -21,9 +21,9 @@ CANARY = "the newest of them"
 
 
 @contextmanager
-def watching(socket: Path, rows: int = 60, **environment: str) -> Iterator[Terminal]:
+def watching(socket: Path, rows: int = 60, columns: int = 100, **environment: str) -> Iterator[Terminal]:
     argv = [sys.executable, "-c", "from ncgd.cli.main import main; main()", "--socket", str(socket), "status", "-w"]
-    terminal = Terminal(argv, environment, rows=rows)
+    terminal = Terminal(argv, environment, rows=rows, columns=columns)
     try:
         yield terminal
     finally:
