@@ -8,6 +8,7 @@ from ncgd.drivers.nftables import others
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.probe import single
 from ncgd.drivers.strongswan.reach import reach
+from ncgd.model.chains import FORWARD, POSTROUTING
 from ncgd.model.look import Echo, ForwardRules, IkeReach, Knock, Look, NatRules, RouteOf, Setting, Walk
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Looks:
             case IkeReach(peer=peer):
                 return {each.port: each.outcome for each in await reach([str(peer)])}
             case ForwardRules():
-                return await others.read(others.FORWARD, self._nft)
+                return await others.read(FORWARD, self._nft)
             case NatRules():
-                return await others.read(others.POSTROUTING, self._nft)
+                return await others.read(POSTROUTING, self._nft)
         raise TypeError(f"nobody can look at {look!r}")

@@ -1,13 +1,15 @@
 """Source addresses: which rule of another program would translate them, and what is to be said of it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Set
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_interface
 from itertools import islice
 
+from ncgd.decision.chains import Asked, Chains, Match, bases, by_name, walk
 from ncgd.decision.protection import LOOPBACK
 from ncgd.decision.world import World
 from ncgd.model import prefix as px
+from ncgd.model.chains import Chain, Fate, Packet
 from ncgd.model.fib import LINK_PREFIX
 from ncgd.model.masquerade import (
     AGENT,
@@ -16,10 +18,7 @@ from ncgd.model.masquerade import (
     AgentRules,
     Extra,
     HostSource,
-    NatChain,
-    NatRule,
     OwnNetwork,
-    Verdict,
 )
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import MasqueradeReport
@@ -29,8 +28,6 @@ from ncgd.resources.agent_config import AgentConfig
 
 SAMPLES = 8
 """Learned prefixes that the rules are tried on."""
-_DEPTH = 16
-"""Chains within chains; the kernel allows as many."""
 
 
 def masquerade_report(world: World, intent: Intent) -> MasqueradeReport:
@@ -98,19 +95,17 @@ def agent_rows(intent: Intent, world: World) -> dict[str, AgentRules]:
     return {AGENT: AgentRules(exempt=frozenset(px.collapse(config.exempt)), has_v6=has_v6)}
 
 
-def translators(chains: tuple[NatChain, ...], prefixes: Set[Prefix]) -> list[tuple[int, str]]:
+def translators(chains: tuple[Chain, ...], prefixes: Set[Prefix]) -> list[tuple[int, str]]:
     """For each base chain the first rule that would translate the source of what goes to one of these prefixes.
 
     Priority, and for people: where the rule is, and what it says. What cannot be known of a condition counts as met.
     """
     found: dict[str, int] = {}
-    by_name = {(chain.table, chain.name): chain for chain in chains}
-    bases = [(chain.priority, chain) for chain in chains if chain.priority is not None]
-    for priority, base in sorted(bases, key=lambda each: each[0]):
+    known = by_name(chains)
+    for priority, base in bases(chains):
         for prefix in sorted(prefixes, key=px.sort_key):
-            if base.version in {None, px.version(prefix)} and (hit := _hit(base, prefix, by_name)):
-                chain, rule = hit
-                found.setdefault(f"{chain.table} {chain.name}: {rule.text}", priority)
+            if base.version in {None, px.version(prefix)} and (hit := _hit(base, prefix, known)):
+                found.setdefault(hit.text, priority)
                 break
     return [(priority, text) for text, priority in found.items()]
 
@@ -121,36 +116,11 @@ def asked_before_us(world: World) -> list[str]:
     return [text for priority, text in translators(world.nat_chains, samples) if priority <= PRIORITY]
 
 
-def _hit(base: NatChain, prefix: Prefix, chains: Mapping[tuple[str, str], NatChain]) -> tuple[NatChain, NatRule] | None:
-    """Walk a base chain as an unmarked packet to ``prefix`` would."""
-    for chain, rule in _walk(base, prefix, chains, _DEPTH):
-        if rule.verdict == Verdict.TRANSLATE:
-            return chain, rule
-        if rule.verdict == Verdict.END and not rule.is_conditional:
+def _hit(base: Chain, prefix: Prefix, chains: Chains) -> Asked | None:
+    """What translates an unmarked packet to ``prefix``."""
+    for asked in walk(base, Packet(destination=prefix, mark="0x0"), chains):
+        if asked.rule.fate == Fate.TRANSLATE:
+            return asked
+        if asked.rule.fate in {Fate.ACCEPT, Fate.DROP} and asked.match == Match.YES:
             return None
     return None
-
-
-def _walk(
-    chain: NatChain, prefix: Prefix, chains: Mapping[tuple[str, str], NatChain], depth: int
-) -> Iterator[tuple[NatChain, NatRule]]:
-    """The rules that may match, in the order in which they are asked."""
-    for rule in chain.rules:
-        if not _may_match(rule, prefix):
-            continue
-        yield chain, rule
-        if rule.verdict in {Verdict.JUMP, Verdict.GOTO} and depth and (there := chains.get((chain.table, rule.chain))):
-            yield from _walk(there, prefix, chains, depth - 1)
-        if rule.verdict in {Verdict.RETURN, Verdict.GOTO} and not rule.is_conditional:
-            return
-
-
-def _may_match(rule: NatRule, prefix: Prefix) -> bool:
-    if rule.destination is not None:
-        if rule.is_elsewhere and px.covers(rule.destination, prefix):
-            return False
-        if not rule.is_elsewhere and not (px.covers(rule.destination, prefix) or px.covers(prefix, rule.destination)):
-            return False
-    if rule.mark is None:
-        return True
-    return rule.is_unmarked == (rule.mark[1] != 0)

@@ -16,11 +16,11 @@ from ncgd.decision.routes import RouteTable
 from ncgd.model import event as ev
 from ncgd.model.bgp import Session
 from ncgd.model.capability import Capability
+from ncgd.model.chains import Chain
 from ncgd.model.failover import Failovers
 from ncgd.model.fib import Interface, Nexthop, NexthopGroup, Way
 from ncgd.model.flaw import Flaw
 from ncgd.model.ike import IkeFailure, TunnelSa
-from ncgd.model.masquerade import NatChain
 from ncgd.model.prefix import IPAddress
 from ncgd.model.probe import ProbeReport
 from ncgd.model.role import STANDALONE, Role
@@ -166,7 +166,7 @@ class World:
     """What was wrong with the file of remembered prefixes."""
     filter_reason: str = ""
     """Why nftables could not be read; empty once it could."""
-    nat_chains: tuple[NatChain, ...] = ()
+    nat_chains: tuple[Chain, ...] = ()
     """Chains of other programs that may translate source addresses."""
     nat_unread: str = ""
     """What of them could not be read, and why."""

@@ -6,9 +6,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import Any, Generic, TypeVar
 
+from ncgd.model.chains import Chain
 from ncgd.model.fib import Way
-from ncgd.model.filter import FilterChain
-from ncgd.model.masquerade import NatChain
 from ncgd.model.prefix import IPAddress
 
 A_co = TypeVar("A_co", covariant=True)
@@ -122,18 +121,18 @@ class IkeReach(Look[Mapping[int, str]]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules(Generic[A_co]):
+class Rules:
     """Chains of other programs, and what could not be read of them."""
 
-    chains: tuple[A_co, ...] = ()
+    chains: tuple[Chain, ...] = ()
     unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class ForwardRules(Look[Rules[FilterChain]]):
+class ForwardRules(Look[Rules]):
     """What decides here about packets that pass through."""
 
 
 @dataclass(frozen=True, slots=True)
-class NatRules(Look[Rules[NatChain]]):
+class NatRules(Look[Rules]):
     """What may translate source addresses here."""

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from ncgd.model.masquerade import AgentRules, Extra, NatChain
+from ncgd.model.chains import Chain
+from ncgd.model.masquerade import AgentRules, Extra
 from ncgd.model.prefix import Prefix
 
 
@@ -19,7 +20,7 @@ class ExemptionRead:
 class NatChainsRead:
     """Chains of other programs that are asked at postrouting whether to translate, and those that they lead to."""
 
-    chains: tuple[NatChain, ...]
+    chains: tuple[Chain, ...]
     unread: str = ""
     """What there is and could not be read, and why."""
 

@@ -8,8 +8,9 @@ import pytest
 from ncgd.decision.masquerade import translators
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
+from ncgd.model.chains import Chain, Condition, Fate, Rule
 from ncgd.model.fib import Interface
-from ncgd.model.masquerade import HostSource, NatChain, NatRule, OwnNetwork, Verdict
+from ncgd.model.masquerade import HostSource, OwnNetwork
 from ncgd.model.masquerade_event import AgentConfigRead, AgentRulesRead, NatChainsRead
 from ncgd.model.spec import LeakProtection, Masquerade, Policy
 from tests.scenarios.resources import peer
@@ -17,6 +18,7 @@ from tests.scenarios.site import PODS, VPC, Site, attributes, ha_vpn, healthy_si
 from tests.scenarios.test_nodes import follows, hears, node
 
 OTHER = px.parse("10.200.0.0/16")
+PART = px.parse("10.128.0.0/24")
 EVERYTHING = px.parse("0.0.0.0/0")
 EXEMPT = {VPC, OwnNetwork(PODS)}
 
@@ -124,14 +126,22 @@ def test_a_failure_is_over_once_there_is_nothing_left_to_write() -> None:
     assert site.exempt == EXEMPT
 
 
-def cni(*rules: NatRule, priority: int = 100, **more: NatChain) -> NatChainsRead:
+def cni(*rules: Rule, priority: int = 100, **more: Chain) -> NatChainsRead:
     """A base chain of another program, and those that it jumps to, by name."""
-    base = NatChain(table="nftables inet cni", name="post", priority=priority, rules=rules)
+    base = Chain(table="nftables inet cni", name="post", priority=priority, rules=rules)
     return NatChainsRead(chains=(base, *(replace(chain, table=base.table, name=name) for name, chain in more.items())))
 
 
-def rule(verdict: Verdict, **conditions: object) -> NatRule:
-    return NatRule(verdict=verdict, text=f"{verdict}!", **conditions)  # type: ignore[arg-type]
+def rule(fate: Fate, *conditions: Condition, chain: str = "", is_conditional: bool = False) -> Rule:
+    return Rule(fate=fate, conditions=conditions, chain=chain, is_conditional=is_conditional, text=f"{fate}!")
+
+
+def to(*prefixes: px.Prefix, is_negated: bool = False) -> Condition:
+    return Condition(field="destination", values=prefixes, is_negated=is_negated)
+
+
+def marked(mark: str, *, is_negated: bool = False) -> Condition:
+    return Condition(field="mark", values=(mark,), is_negated=is_negated)
 
 
 def condition(site: Site) -> tuple[bool, str, str]:
@@ -141,7 +151,7 @@ def condition(site: Site) -> tuple[bool, str, str]:
 
 def test_the_rule_that_would_translate_is_named_and_where_the_exemption_is() -> None:
     site = healthy_site()
-    site.tell(cni(rule(Verdict.TRANSLATE)))
+    site.tell(cni(rule(Fate.TRANSLATE)))
     is_kept, reason, message = condition(site)
     assert (is_kept, reason) == (True, "Exempt")
     assert "exempt in inet ncgd_masquerade: 1 prefix" in message
@@ -155,39 +165,43 @@ def test_the_rule_that_would_translate_is_named_and_where_the_exemption_is() -> 
 
 def test_a_rule_that_is_asked_before_ours_is_a_problem() -> None:
     site = healthy_site()
-    site.tell(cni(rule(Verdict.TRANSLATE), priority=-5))
+    site.tell(cni(rule(Fate.TRANSLATE), priority=-5))
     problem = next(problem for problem in site.report().problems if problem.reason == "TranslatedBefore")
     assert "post: translate!" in problem.message
     assert condition(site)[0] is False
-    site.tell(cni(rule(Verdict.TRANSLATE), priority=5))
+    site.tell(cni(rule(Fate.TRANSLATE), priority=5))
     assert not [problem for problem in site.report().problems if problem.reason == "TranslatedBefore"]
 
 
 @pytest.mark.parametrize(
     ("rules", "is_named"),
     [
-        ([rule(Verdict.TRANSLATE, is_conditional=True)], True),
-        ([rule(Verdict.TRANSLATE, destination=VPC)], True),
-        ([rule(Verdict.TRANSLATE, destination=VPC, is_elsewhere=True)], False),
-        ([rule(Verdict.TRANSLATE, destination=OTHER)], False),
-        ([rule(Verdict.TRANSLATE, destination=OTHER, is_elsewhere=True)], True),
-        ([rule(Verdict.RETURN), rule(Verdict.TRANSLATE)], False),
-        ([rule(Verdict.END), rule(Verdict.TRANSLATE)], False),
-        ([rule(Verdict.NOTHING), rule(Verdict.TRANSLATE)], True),
-        ([rule(Verdict.RETURN, is_conditional=True), rule(Verdict.TRANSLATE)], True),
-        ([rule(Verdict.RETURN, destination=VPC), rule(Verdict.TRANSLATE)], False),
-        ([rule(Verdict.TRANSLATE, mark=(0x4000, 0x4000))], False),
-        ([rule(Verdict.RETURN, mark=(0x4000, 0x4000), is_unmarked=True), rule(Verdict.TRANSLATE)], False),
-        ([rule(Verdict.RETURN, mark=(0x4000, 0)), rule(Verdict.TRANSLATE)], False),
-        ([rule(Verdict.JUMP, chain="inner")], True),
-        ([rule(Verdict.JUMP, chain="round"), rule(Verdict.TRANSLATE)], True),
-        ([rule(Verdict.GOTO, chain="nowhere"), rule(Verdict.TRANSLATE)], False),
+        ([rule(Fate.TRANSLATE, is_conditional=True)], True),
+        ([rule(Fate.TRANSLATE, to(VPC))], True),
+        ([rule(Fate.TRANSLATE, to(VPC, is_negated=True))], False),
+        ([rule(Fate.TRANSLATE, to(OTHER))], False),
+        ([rule(Fate.TRANSLATE, to(OTHER, is_negated=True))], True),
+        ([rule(Fate.RETURN), rule(Fate.TRANSLATE)], False),
+        ([rule(Fate.ACCEPT), rule(Fate.TRANSLATE)], False),
+        ([rule(Fate.NOTHING), rule(Fate.TRANSLATE)], True),
+        ([rule(Fate.RETURN, is_conditional=True), rule(Fate.TRANSLATE)], True),
+        ([rule(Fate.RETURN, to(VPC)), rule(Fate.TRANSLATE)], False),
+        ([rule(Fate.RETURN, to(OTHER, VPC)), rule(Fate.TRANSLATE)], False),
+        ([rule(Fate.RETURN, to(PART)), rule(Fate.TRANSLATE)], True),
+        ([rule(Fate.TRANSLATE, marked("0x4000"))], False),
+        ([rule(Fate.RETURN, marked("0x4000", is_negated=True)), rule(Fate.TRANSLATE)], False),
+        ([rule(Fate.RETURN, marked("0x0")), rule(Fate.TRANSLATE)], False),
+        ([rule(Fate.JUMP, chain="inner")], True),
+        ([rule(Fate.JUMP, chain="kept", is_conditional=True), rule(Fate.TRANSLATE)], False),
+        ([rule(Fate.JUMP, chain="round"), rule(Fate.TRANSLATE)], True),
+        ([rule(Fate.GOTO, chain="nowhere"), rule(Fate.TRANSLATE)], False),
     ],
 )
-def test_only_what_would_hit_a_packet_to_the_vpc_is_named(rules: list[NatRule], is_named: bool) -> None:
-    inner = NatChain(table="", name="", rules=(rule(Verdict.TRANSLATE),))
-    circle = NatChain(table="", name="", rules=(rule(Verdict.JUMP, chain="round"),))
-    assert bool(translators(cni(*rules, inner=inner, round=circle).chains, {VPC})) == is_named
+def test_only_what_would_hit_a_packet_to_the_vpc_is_named(rules: list[Rule], is_named: bool) -> None:
+    inner = Chain(table="", name="", rules=(rule(Fate.TRANSLATE),))
+    kept = Chain(table="", name="", rules=(rule(Fate.ACCEPT),))
+    circle = Chain(table="", name="", rules=(rule(Fate.JUMP, chain="round"),))
+    assert bool(translators(cni(*rules, inner=inner, kept=kept, round=circle).chains, {VPC})) == is_named
 
 
 def agent(text: str, site: Site | None = None) -> Site:
@@ -270,7 +284,7 @@ def test_a_node_exempts_what_it_sends_to_the_gateway_and_never_stands_for_itself
     site = node()
     assert VPC in site.exempt
     assert not [row for row in site.exempt if isinstance(row, HostSource)]
-    site.tell(cni(rule(Verdict.TRANSLATE)))
+    site.tell(cni(rule(Fate.TRANSLATE)))
     assert site.report().masquerade.rules == ("nftables inet cni post: translate!",)
     before = len(site.plans)
     hears(site, follows("gw-b", 2))

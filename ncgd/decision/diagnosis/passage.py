@@ -9,7 +9,7 @@ from ncgd.decision.explain import covering_path
 from ncgd.decision.export import exported
 from ncgd.decision.masquerade import host_source, translators
 from ncgd.model import prefix as px
-from ncgd.model.filter import Passing
+from ncgd.model.chains import Packet
 from ncgd.model.look import Echo, EchoAnswer, ForwardRules, NatRules, RouteAnswer, RouteOf, Setting, Walk, seen
 from ncgd.model.masquerade import PRIORITY
 from ncgd.model.prefix import Prefix
@@ -178,13 +178,14 @@ class Passage:
         """Do other programs' packet filters let it pass, and the answer?"""
         rules = yield from seen(ForwardRules())
         near, far = (yield from seen(RouteOf(source))).way, (yield from seen(RouteOf(self._to))).way
-        there = Passing(
+        there = Packet(
             source=px.make(4, int(source), 32),
             destination=px.make(4, int(self._to), 32),
             iif=near.interface if near else None,
             oif=far.interface if far else None,
+            state="new",
         )
-        back = Passing(
+        back = Packet(
             source=there.destination,
             destination=px.make(4, int(source), 32),
             iif=there.oif,
@@ -193,8 +194,8 @@ class Passage:
         )
         drops = [
             (what, drop)
-            for what, passing in ((f"what {source} sends to {self._to}", there), (f"what {self._to} answers", back))
-            if (drop := dropped(rules.chains, passing)) is not None
+            for what, packet in ((f"what {source} sends to {self._to}", there), (f"what {self._to} answers", back))
+            if (drop := dropped(rules.chains, packet)) is not None
         ]
         if not drops:
             count = len([chain for chain in rules.chains if chain.priority is not None])

@@ -3,17 +3,13 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
 
-from ncgd.drivers.nftables import forward_chains, legacy_filter, legacy_text, nat_chains
+from ncgd.drivers.nftables import others_json, others_text
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.errors import DriverError, Rejected
-from ncgd.model.filter import FilterChain
+from ncgd.model.chains import Chain, Hook
 from ncgd.model.look import Rules
-from ncgd.model.masquerade import NatChain
 
 _log = logging.getLogger(__name__)
 
@@ -26,44 +22,11 @@ _NET = Path("/proc/thread-self/net")
 """Files of the network namespace."""
 
 
-class _Rule(Protocol):
-    @property
-    def chain(self) -> str:
-        """Where it leads."""
-
-
-class _Chain(Protocol):
-    @property
-    def rules(self) -> Sequence[_Rule]:
-        """In order."""
-
-
-C = TypeVar("C", bound=_Chain)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind(Generic[C]):
-    """Which chains to read, and how: by nft, and of which table of iptables-legacy."""
-
-    bases: Callable[[bytes], list[dict[str, Any]]]
-    chain: Callable[[bytes, str], C]
-    legacy_table: str
-    legacy: Callable[[str, int], list[C]]
-
-
-POSTROUTING: Kind[NatChain] = Kind(
-    bases=nat_chains.bases, chain=nat_chains.chain, legacy_table="nat", legacy=legacy_text.chains
-)
-FORWARD: Kind[FilterChain] = Kind(
-    bases=forward_chains.bases, chain=forward_chains.chain, legacy_table="filter", legacy=legacy_filter.chains
-)
-
-
-async def read(kind: Kind[C], nft: Nft, net: Path = _NET) -> Rules[C]:
-    """All chains of a kind, and what of them could not be read."""
-    chains: list[C] = []
+async def read(hook: Hook, nft: Nft, net: Path = _NET) -> Rules:
+    """All chains that are asked at a hook, and what of them could not be read."""
+    chains: list[Chain] = []
     unread: list[str] = []
-    for part in (_by_nft(kind, nft), _by_legacy(kind, net)):
+    for part in (_by_nft(hook, nft), _by_legacy(hook, net)):
         try:
             chains += await part
         except DriverError as error:
@@ -71,9 +34,9 @@ async def read(kind: Kind[C], nft: Nft, net: Path = _NET) -> Rules[C]:
     return Rules(chains=tuple(chains), unread="; ".join(unread))
 
 
-async def _by_nft(kind: Kind[C], nft: Nft) -> list[C]:
+async def _by_nft(hook: Hook, nft: Nft) -> list[Chain]:
     chains = []
-    for base in kind.bases(await nft.run("-j", "list", "chains")):
+    for base in others_json.bases(await nft.run("-j", "list", "chains"), hook):
         waiting, seen = [base["name"]], set[str]()
         while waiting and len(seen) < _CHAINS_READ:
             name = waiting.pop()
@@ -85,17 +48,17 @@ async def _by_nft(kind: Kind[C], nft: Nft) -> list[C]:
             except Rejected as error:  # gone meanwhile
                 _log.debug("%s", error)
                 continue
-            chain = await asyncio.to_thread(kind.chain, listing, name)
+            chain = await asyncio.to_thread(others_json.chain, listing, name)
             chains.append(chain)
             waiting += [rule.chain for rule in chain.rules if rule.chain]
     return chains
 
 
-async def _by_legacy(kind: Kind[C], net: Path) -> list[C]:
+async def _by_legacy(hook: Hook, net: Path) -> list[Chain]:
     chains = []
     for version, (program, names) in _LEGACY.items():
-        if kind.legacy_table in await asyncio.to_thread(_lines, net / names):
-            chains += await asyncio.to_thread(kind.legacy, await _output(program, kind.legacy_table), version)
+        if hook.type in await asyncio.to_thread(_lines, net / names):
+            chains += await asyncio.to_thread(others_text.chains, await _output(program, hook.type), version, hook)
     return chains
 
 

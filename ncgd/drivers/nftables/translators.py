@@ -6,6 +6,7 @@ from pathlib import Path
 from ncgd.drivers.nftables import others
 from ncgd.drivers.nftables.transport import Nft
 from ncgd.drivers.port import Post
+from ncgd.model.chains import POSTROUTING
 from ncgd.model.masquerade_event import NatChainsRead
 
 _LOOK_SECONDS = 60.0
@@ -28,5 +29,5 @@ class Translators:
 
     async def read(self) -> NatChainsRead:
         """All chains of others that are asked at postrouting, and what of them could not be read."""
-        rules = await others.read(others.POSTROUTING, self._nft, self._proc)
+        rules = await others.read(POSTROUTING, self._nft, self._proc)
         return NatChainsRead(chains=rules.chains, unread=rules.unread)

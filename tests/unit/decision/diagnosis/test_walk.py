@@ -12,8 +12,8 @@ from ncgd.decision.diagnosis.walk import knows
 from ncgd.decision.preflight.verdict import Verdict
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
+from ncgd.model.chains import Chain, Fate, Rule
 from ncgd.model.fib import Interface, Way
-from ncgd.model.filter import Fate, FilterChain, FilterRule
 from ncgd.model.ike import IkeFailure, SaState
 from ncgd.model.look import (
     Echo,
@@ -30,8 +30,6 @@ from ncgd.model.look import (
     Rules,
     Setting,
 )
-from ncgd.model.masquerade import NatChain, NatRule
-from ncgd.model.masquerade import Verdict as Nat
 from ncgd.model.probe import Pulse
 from tests.scenarios.site import Site, ha_vpn, healthy_site
 from tests.unit.decision.diagnosis.looking import LAN, NODE, POD, VM, diagnosed, first
@@ -211,13 +209,13 @@ def strict(key: str) -> Setting:
 
 
 REFUSED = RouteAnswer(refusal="Invalid argument")
-DOCKER = FilterChain(table="iptables-nft ip filter", name="FORWARD", version=4, priority=0, drops_rest=True)
-PERHAPS = replace(DOCKER, rules=(FilterRule(fate=Fate.ACCEPT, is_conditional=True, text="mark accept"),))
-MASQUERADE = NatChain(
+DOCKER = Chain(table="iptables-nft ip filter", name="FORWARD", version=4, priority=0, drops_rest=True)
+PERHAPS = replace(DOCKER, rules=(Rule(fate=Fate.ACCEPT, is_conditional=True, text="mark accept"),))
+MASQUERADE = Chain(
     table="nftables ip cni",
     name="post",
     priority=-5,
-    rules=(NatRule(verdict=Nat.TRANSLATE, text="masquerade"),),
+    rules=(Rule(fate=Fate.TRANSLATE, text="masquerade"),),
 )
 OUT = "the tunnel's"
 
