@@ -23,7 +23,7 @@ from ncgd.model.delta import Delta, Outcome
 from ncgd.model.event import StatusPortTold, Ticked
 from ncgd.model.fib import RouteChange
 from ncgd.model.prefix import Prefix
-from tests.unit.api.scenes import large, moment
+from tests.unit.api.scenes import large, moment, nobody_looks
 from tests.unit.api.test_port import free_port
 
 SOCKET = "ncgd.sock"
@@ -57,7 +57,7 @@ async def _run(folder: Path) -> None:
 
     loop = Loop(mailbox, defaultdict(_Written), _programmed, "node-1", clock=clock, observe=observe)
     loop.state.world = scene.state.world
-    api = Api(folder / SOCKET, lambda: loop.state)
+    api = Api(folder / SOCKET, lambda: loop.state, nobody_looks)
     number, is_listening = free_port(), asyncio.Event()
 
     def told(event: StatusPortTold) -> None:

@@ -15,6 +15,10 @@ from tests.unit.api.scenes import SCENES, Moment, moment
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
 FIRST_PAINT_MS = 200
+FIRST_PAINT = """new Promise((painted) => new PerformanceObserver((list) => list
+  .getEntriesByName('first-contentful-paint').forEach((each) => painted(each.startTime)))
+  .observe({ type: 'paint', buffered: true }))"""
+"""Milliseconds from the navigation; a page can be live before it is painted."""
 ANSWERS = 200
 """So many more of them must not make a page that is left open larger."""
 
@@ -271,7 +275,7 @@ def test_first_paint_and_weight(gateway: Served, look: Look) -> None:
     for _ in range(5):
         page.goto(gateway.url)
         expect(page.locator("#live")).to_have_text("Live")
-        paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        paints.append(page.evaluate(FIRST_PAINT))
     measured = json.loads(
         page.evaluate(
             """JSON.stringify({

@@ -28,7 +28,7 @@ PACKAGES = (
     *("nftables", "openssl", "procps", "python3", "tcpdump", "strongswan-charon", "strongswan-swanctl"),
     *("libcharon-extra-plugins", "libstrongswan-extra-plugins", "libstrongswan-standard-plugins"),
 )
-NOT_FOR_TESTS = re.compile(r"(helm-|mypy|playwright|ruff|import-linter|types-)")
+NOT_FOR_TESTS = re.compile(r"(grafana-|helm-|mypy|playwright|ruff|import-linter|types-)")
 UNUSED_AFTER = 30 * 86400  # seconds until a cached image that nobody booted is removed
 SUITE_CURRENT_FOR = 7 * 86400  # seconds until a suite is asked again which kernel is its newest
 
