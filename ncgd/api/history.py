@@ -2,23 +2,18 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ncgd.decision.world import World
 from ncgd.model.ike import Traffic
+from ncgd.model.meter import Mark, Meter
 from ncgd.model.reason import TunnelReason
 from ncgd.model.report import Report
 
 SLOT_SECONDS = 5.0
 SLOTS = 60
 """Five minutes."""
-RATE_SECONDS = 2.0
-"""What passes now is taken over that long at least: counters are read once a second."""
-
-
-_Mark = tuple[float, int, int]
-"""When, and bytes in and out until then."""
 
 
 class Seen(Protocol):
@@ -48,43 +43,37 @@ class Track:
     rate_in: float | None = None
     """Now, in bytes per second; None while it cannot be known."""
     rate_out: float | None = None
-    _marks: deque[_Mark] = field(default_factory=deque)
-    _slot: _Mark | None = None
+    _meter: Meter | None = None
+    """None while nobody can read what passes."""
+    _slot: Mark | None = None
     _rtt: float | None = None
     _is_usable: bool = True
 
     def observe(self, now: float, carried: Traffic | None, rtt: float | None, *, is_usable: bool) -> None:
         """Take note. ``carried`` only ever grows; None while nobody can read it."""
-        mark = self._measured(now, carried) if carried else (now, *(self._slot or (now, 0, 0))[1:])
-        if carried is None:
-            self._marks.clear()
-            self.rate_in = self.rate_out = None
+        mark = self._measured(now, carried)
         self._rtt = max((each for each in (self._rtt, rtt) if each is not None), default=None)
         self._is_usable = self._is_usable and is_usable
         if self._slot is None:
             self._slot = mark
-        elif now - self._slot[0] >= SLOT_SECONDS:
-            rate_in, rate_out = _rates(self._slot, mark)
+        elif now - self._slot.seconds >= SLOT_SECONDS:
+            rate_in, rate_out = self._slot.rates_until(mark)
             self.samples.append(
                 Sample(rate_in=rate_in, rate_out=rate_out, rtt_seconds=self._rtt, is_usable=self._is_usable)
             )
             self._slot, self._rtt, self._is_usable = mark, None, True
 
-    def _measured(self, now: float, carried: Traffic) -> _Mark:
-        mark = (now, carried.bytes_in, carried.bytes_out)
-        if not self._marks and self._slot is not None:  # what passed since it was last read did so at no known rate
-            self._slot = (self._slot[0], *mark[1:])
-        if not self._marks or now - self._marks[-1][0] >= RATE_SECONDS / 4:
-            self._marks.append(mark)
-        while len(self._marks) > 1 and now - self._marks[1][0] >= RATE_SECONDS:
-            self._marks.popleft()
-        self.rate_in, self.rate_out = _rates(self._marks[0], mark)
+    def _measured(self, now: float, carried: Traffic | None) -> Mark:
+        if carried is None:
+            self._meter = self.rate_in = self.rate_out = None
+            return replace(self._slot, seconds=now) if self._slot else Mark(now, 0, 0)
+        mark = Mark(now, carried.bytes_in, carried.bytes_out)
+        if self._meter is None:
+            self._meter = Meter()
+            if self._slot is not None:  # what passed since it was last read did so at no known rate
+                self._slot = replace(mark, seconds=self._slot.seconds)
+        self.rate_in, self.rate_out = self._meter.take(mark)
         return mark
-
-
-def _rates(first: _Mark, last: _Mark) -> tuple[float, float]:
-    seconds = last[0] - first[0]
-    return ((last[1] - first[1]) / seconds, (last[2] - first[2]) / seconds) if seconds > 0 else (0.0, 0.0)
 
 
 class History:

@@ -8,9 +8,9 @@ from typing import Any
 from ncgd.cli import client, colours, events, screen
 from ncgd.cli.asking import ask
 from ncgd.cli.colours import BOLD, RED, paint
-from ncgd.cli.rates import Rates
 from ncgd.cli.terminal import Terminal
 from ncgd.errors import NcgdError
+from ncgd.model.meter import Mark, Meter
 
 SECONDS = 1.0
 """Between two looks: ncgd looks at the counters as often."""
@@ -47,7 +47,7 @@ class _View:
 
     def __init__(self, path: Path, *, colour: bool) -> None:
         self._path, self._colour = path, colour
-        self._rates = Rates()
+        self._meters: dict[str, Meter] = {}
         self._status: dict[str, Any] = {}
         self._events: list[dict[str, Any]] = []
         self._now: dict[str, tuple[float, float]] = {}
@@ -56,7 +56,13 @@ class _View:
 
     def first(self, status: dict[str, Any]) -> None:
         self._status = status
-        self._now = self._rates.take(status["tunnels"], time.monotonic())
+        now = time.monotonic()
+        marks = {
+            each["name"]: Mark(now, each["carried"]["bytesIn"], each["carried"]["bytesOut"])
+            for each in status["tunnels"]
+        }
+        self._meters = {name: self._meters.get(name, Meter()) for name in marks}
+        self._now = {name: meter.take(marks[name]) for name, meter in self._meters.items()}
 
     def look(self) -> None:
         """Ask again; what does not answer within a second is silent."""

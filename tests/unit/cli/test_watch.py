@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ncgd.cli.rates import Rates
 from ncgd.cli.terminal import clipped
 from ncgd.decision.timeline import Timeline
 from ncgd.model.happening import Happening
@@ -127,19 +126,6 @@ def test_there_is_nothing_to_watch_without_an_ncgd(tmp_path: Path) -> None:
         assert terminal.process.wait(20) == 3
         until(lambda: "no ncgd answers" in terminal.text, 5, "why")
         assert not terminal.is_aside
-
-
-def test_rates_survive_a_new_ncgd_whose_counters_begin_at_nothing() -> None:
-    rates = Rates()
-
-    def seen(now: float, count: int) -> tuple[float, float] | None:
-        return rates.take([{"name": "t", "carried": {"bytesIn": count, "bytesOut": 2 * count}}], now).get("t")
-
-    assert seen(0.0, 5_000_000) in {None, (0.0, 0.0)}
-    assert seen(1.0, 5_000_100) == (100.0, 200.0)
-    assert seen(2.0, 50) == (75.0, 150.0)
-    assert seen(3.0, 50) == (25.0, 50.0)
-    assert seen(4.0, 50) == (0.0, 0.0)
 
 
 def test_lines_are_cut_between_colours() -> None:
