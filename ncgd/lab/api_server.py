@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ncgd.lab.api_objects import Json, Refused, Store
@@ -81,7 +82,7 @@ class ApiServer:
     address: str = "127.0.0.1"
     port: int = 0
 
-    async def __aenter__(self) -> "ApiServer":
+    async def __aenter__(self) -> Self:
         self._news = asyncio.Condition()
         self._connections: set[asyncio.Task[None]] = set()
         self._pending: set[asyncio.Task[None]] = set()

@@ -73,7 +73,7 @@ async def measure(space: Namespace, folder: Path) -> dict[str, float]:
             began = time.monotonic()
             waiting = asyncio.ensure_future(asyncio.to_thread(arrivals.wait, 2, 20.0))
             assert not (await writer.write(Delta(set={name: changed}))).failed
-            await until(lambda number=number: all(len(each.published) == COUNT + number + 1 for each in nodes))  # type: ignore[misc]
+            await until(lambda number=number: all(len(each.published) == COUNT + number + 1 for each in nodes))
             reads.append(time.monotonic() - began)
             delays.append((await waiting)[1] - began)
             await asyncio.sleep(0.5)

@@ -21,7 +21,7 @@ RUNS, SECONDS = 5, 3
 
 def mbit(site: Site) -> float:
     """Mbit/s that arrive, the median of some runs."""
-    runs = []
+    runs: list[float] = []
     for _ in range(RUNS):
         with streaming(site, SECONDS, "--omit", "1") as report:
             pass

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median, quantiles
@@ -36,7 +37,7 @@ def watch(name: str, wanted: frozenset[str]) -> Iterator[tuple[str, float]]:
             yield "passes", _slowest(passes()) * 1000
             return
         for row, target in {"scrape": "/metrics", "status-page": "/"}.items():
-            yield row, median(_every(0.3, _FEW, lambda target=target: _get(port, target))) * 1000
+            yield row, median(_every(0.3, _FEW, partial(_get, port, target))) * 1000
         if "ncgctl-status" in wanted:
             argv = [str(install.VENV / "bin" / "ncgctl"), "--socket", str(socket), "status"]
             asked = _every(0.5, _FEW, lambda: subprocess.run(argv, capture_output=True, check=False))
@@ -53,8 +54,9 @@ def _gateway() -> Iterator[Gateway]:
     """Its status port, its socket, and what tells how long its passes took since that was asked last."""
     with tempfile.TemporaryDirectory() as folder:
         argv = [sys.executable, "-m", "tests.bench.watched", folder]
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with subprocess.Popen(argv, cwd=install.CHECKOUT, text=True, **streams) as process:
+        with subprocess.Popen(
+            argv, cwd=install.CHECKOUT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
             writer, reader = process.stdin, process.stdout
             assert writer is not None
             assert reader is not None

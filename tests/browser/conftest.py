@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from microdot import Request, Response
@@ -52,7 +53,7 @@ class Served:
 
             shown = {**api.shown, "/": page}
             address = ip_address("127.0.0.1")
-            port = StatusPort(address, self.number, shown, lambda _: listening.set(), fixed=assets())  # type: ignore[arg-type]
+            port = StatusPort(address, self.number, shown, lambda _: listening.set(), fixed=assets())
             task = asyncio.create_task(port.run())
             running.append((asyncio.get_running_loop(), task))
             with suppress(asyncio.CancelledError):
@@ -100,8 +101,8 @@ def look(browser: Browser) -> Iterator[Look]:
     """Open a page; a message on the console, an error, or a request to another host fails the test."""
     contexts, wrong = [], list[str]()
 
-    def opened(url: str, **options: object) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})  # type: ignore[arg-type]
+    def opened(url: str, **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text))

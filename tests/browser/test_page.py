@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from ncgd.daemon.loop import State
 from ncgd.decision.world import World
@@ -90,7 +90,12 @@ def test_everything_can_be_done_by_keyboard(gateway: Served, look: Look) -> None
 def test_who_pauses_the_page_is_not_told_that_it_is_live(gateway: Served, look: Look) -> None:
     page = look(gateway.url)
     expect(page.locator("#live")).to_have_text("Live")
-    page.route("**/*", lambda route: page.keyboard.press("p") or route.continue_())
+
+    def late(route: Route) -> None:
+        page.keyboard.press("p")
+        route.continue_()
+
+    page.route("**/*", late)
     expect(page.locator("#live")).to_have_text("Paused")  # while an answer was on its way
     page.unroute("**/*")
     page.locator("#q").fill("10.131.3.3")

@@ -111,7 +111,7 @@ def _child(pid: int) -> int:
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """In good order: dockerd ends its containers. What is left after a while is killed, with all that it started."""
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() or [process.pid]:
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split() or [str(process.pid)]:
         os.kill(int(child), signal.SIGTERM)
     try:
         process.wait(30)

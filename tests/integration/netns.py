@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 T = TypeVar("T")
+Condition = Callable[..., T | Literal[False] | None]
+"""What is waited for. The dots: a lambda in a loop takes the loop's variable as a default."""
 _CLONE_NEWNET = 0x4000_0000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def until(condition: Callable[[], T], seconds: float = 30.0, what: str = "") -> T:
+def until(condition: Condition[T], seconds: float = 30.0, what: str = "") -> T:
     """Poll until ``condition()`` is true and return its value; AssertionError after the deadline."""
     deadline = time.monotonic() + seconds * float(os.environ.get("NCGD_TIME_SCALE", "1"))
     while True:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ncgd.daemon.loop import wall_time
 from ncgd.decision.conditions import with_conditions
 from ncgd.decision.world import World
-from ncgd.model.event import ClusterRangesRead, IntentRead, SlicesRead
+from ncgd.model.event import ClusterRangesRead, Event, IntentRead, SlicesRead
 from ncgd.model.masquerade_event import AgentConfigRead
 from ncgd.model.prefix import Prefix
 from ncgd.model.report import Report
@@ -83,7 +83,8 @@ class Running:
     def comes_up(self) -> Site:
         """A site that brings the intent to life."""
         self.site = healthy_site(self.intent)
-        for event in (*self.ranges, *self.agent):
+        read: list[Event] = [*self.ranges, *self.agent]
+        for event in read:
             self.site.tell(event)
         self.site.settle()
         self.shows(self.site)

@@ -62,7 +62,7 @@ def test_a_damaged_slice_is_told_by_name_until_it_is_written_anew(places: Places
         await until(lambda: node.published == {ONE})
         await place.edit(KIND, "default-0", "spec.prefixes", ["10.128.0.0/99"])
         await until(lambda: "SliceDamaged" in node.reasons)
-        assert (node.published, node.slices[-1].damaged) == (set(), {"default-0"})
+        assert (node.published, node.slices[-1].damaged) == (set[Prefix](), frozenset({"default-0"}))
         await publish(node, OTHER)
         await until(lambda: node.published == {OTHER} and "SliceDamaged" not in node.reasons)
         assert not node.slices[-1].damaged

@@ -88,9 +88,8 @@ def test_status_is_as_ncg_spells_it(places: Places, tmp_path: Path) -> None:
             await until(lambda: established(place))
 
             async def is_healthy() -> bool:
-                return (await place.get("NetworkConnectivityGateway", "default")).get("status", {}).get(
-                    "Status"
-                ) == "Healthy"
+                item = await place.get("NetworkConnectivityGateway", "default")
+                return bool(item.get("status", {}).get("Status") == "Healthy")
 
             await until(is_healthy)
         gateway = await place.get("NetworkConnectivityGateway", "default")
@@ -182,7 +181,7 @@ def test_transition_times_outlive_a_restart_and_tell_of_a_change(places: Places,
             it.shows(site)
 
             async def is_down() -> bool:
-                return (await ready())["status"] == "False"
+                return bool((await ready())["status"] == "False")
 
             await until(is_down)
             assert (await ready())["lastTransitionTime"] > first["lastTransitionTime"]

@@ -165,7 +165,7 @@ def flowing(*addresses: str, is_back: bool = False) -> Iterator[dict[str, int]]:
     finally:
         with ExitStack() as stops:
             for flow in flows:
-                stops.callback(lambda flow=flow: lost.__setitem__(flow.address, flow.stop()))
+                stops.callback(lambda each: lost.__setitem__(each.address, each.stop()), flow)
 
 
 @contextmanager

@@ -34,8 +34,9 @@ COMPOSED = {
 
 def enumerated() -> set[str]:
     """Codes that are members of an enum, and the names of conditions."""
-    enums = [each for each in vars(reason).values() if isinstance(each, type) and issubclass(each, StrEnum)]
-    codes = {str(member) for enum in (*enums, RangeKind) for member in enum}
+    enums: list[type[StrEnum]] = [RangeKind]
+    enums += [each for each in vars(reason).values() if isinstance(each, type) and issubclass(each, StrEnum)]
+    codes = {str(member) for enum in enums for member in enum}
     names = (conditions.READY, conditions.ACCEPTED, conditions.SOURCES_KEPT, conditions.WITHIN_LIMIT)
     return codes | {*names, conditions.EXPORTED}
 

@@ -2,7 +2,8 @@
 
 from ipaddress import ip_network
 
-from exabgp.bgp.message import Action, Notify
+from exabgp.bgp.message.action import Action
+from exabgp.bgp.message.notification import Notify
 from exabgp.bgp.message.update.nlri.inet import INET
 from exabgp.protocol.family import AFI, SAFI
 from hypothesis import given

@@ -79,7 +79,7 @@ class Site:
         self.flaw: Flaw | None = None
         self.failing: dict[str, str] = {}
         """Why writes of a table fail, while they do."""
-        self.connections: dict[object, Connection] = {}
+        self.connections: dict[str, Connection] = {}
         self.sas: dict[str, TunnelSa] = {}
         self.esp: frozenset[int] = frozenset()
         self.unreachable: set[str] = set()
@@ -295,12 +295,12 @@ class Site:
                 ike_id=str(self._ike_ids),
                 stale_ike_ids=stale,
             )
-        for key in removed:
+        for gone in removed:
             for name, sa in list(self.sas.items()):
-                if key.ike_id == sa.ike_id:
+                if gone.ike_id == sa.ike_id:
                     del self.sas[name]
-                elif key.ike_id in sa.stale_ike_ids:
-                    left = tuple(ike_id for ike_id in sa.stale_ike_ids if ike_id != key.ike_id)
+                elif gone.ike_id in sa.stale_ike_ids:
+                    left = tuple(ike_id for ike_id in sa.stale_ike_ids if ike_id != gone.ike_id)
                     self.sas[name] = replace(sa, stale_ike_ids=left)
         self._tell(ev.SasRead(charon="charon", sas=dict(self.sas)))
 

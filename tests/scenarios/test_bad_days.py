@@ -6,6 +6,7 @@ from ncgd.decision.retry import LONGEST_SECONDS, Retry, again
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.bgp import SessionState
+from ncgd.model.delta import Outcome
 from ncgd.model.ike import IkeFailure, SaState, TunnelSa
 from ncgd.model.report import Health
 from ncgd.model.spec import DataplaneChoice, Intent
@@ -142,7 +143,7 @@ def test_a_failed_row_is_a_problem_for_as_long_as_it_is_to_be_done() -> None:
     site = healthy_site()
     row = site.world.written["clamps"]["ncg-tunnel-2"]
     for key in ("ncg-tunnel-2", "a device that is there no more"):
-        failed = ev.Outcome(failed={key: "no nft"})
+        failed: Outcome[object] = Outcome(failed={key: "no nft"})
         site.tell(
             ev.TableWritten(
                 table="clamps", begun=site.now, ended=site.now, set={key: row}, removed=frozenset(), outcome=failed
@@ -168,9 +169,7 @@ def test_what_a_dead_charon_was_told_late_is_told_to_the_new_one_again() -> None
     site.charon_answers()
     for table, each in rows.items():
         site.tell(
-            ev.TableWritten(
-                table=table, begun=begun, ended=site.now, set=each, removed=frozenset(), outcome=ev.Outcome()
-            )
+            ev.TableWritten(table=table, begun=begun, ended=site.now, set=each, removed=frozenset(), outcome=Outcome())
         )
     site.settle()
     assert site.connections.keys() == {"tunnel-1", "tunnel-2"}
@@ -204,7 +203,7 @@ def test_what_a_dead_speaker_was_told_late_is_told_to_the_new_one_again() -> Non
     site.speaker_answers()
     site.tell(
         ev.TableWritten(
-            table="neighbors", begun=begun, ended=site.now, set=rows, removed=frozenset(), outcome=ev.Outcome()
+            table="neighbors", begun=begun, ended=site.now, set=rows, removed=frozenset(), outcome=Outcome()
         )
     )
     site.settle()

@@ -9,6 +9,7 @@ from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.capability import Capability
+from ncgd.model.delta import Outcome
 from ncgd.model.fib import is_our_nexthop
 from ncgd.model.ike import DataplaneMode, SaState, TunnelSa
 from ncgd.model.report import Health
@@ -188,7 +189,7 @@ def test_a_failed_row_waits_and_a_changed_row_does_not() -> None:
         ended=site.now,
         set={"ncg-tunnel-1": row},
         removed=frozenset(),
-        outcome=ev.Outcome(failed={"ncg-tunnel-1": "no nft"}),
+        outcome=Outcome(failed={"ncg-tunnel-1": "no nft"}),
     )
     site.world = replace(site.world, written={**site.world.written, "clamps": {}})
     site.tell(failed)

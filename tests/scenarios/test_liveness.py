@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from ncgd.model import event as ev
+from ncgd.model.delta import Outcome
 from ncgd.model.ike import Repair
 from ncgd.model.probe import ProbeReport, Pulse, Vitality
 from ncgd.model.report import Health
@@ -132,11 +134,12 @@ def test_a_probe_that_cannot_be_had_or_never_speaks_holds_up_nothing_for_ever() 
         site.settle()
         assert not site.nexthops
         if outcome == "fails":
-            failed = ev.Outcome(failed=dict.fromkeys(site.probes, "no socket"))
+            probes: dict[Any, object] = dict(site.probes)
+            failed: Outcome[object] = Outcome(failed=dict.fromkeys(probes, "no socket"))
             site.tell(
                 ev.TableWritten(
                     table="probes",
-                    set=dict(site.probes),
+                    set=probes,
                     removed=frozenset(),
                     outcome=failed,
                     begun=site.now,

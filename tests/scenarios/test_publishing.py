@@ -73,7 +73,7 @@ def test_a_standby_that_becomes_active_leaves_no_gap_and_lets_go_only_what_its_p
     site.after(1.0)
     assert site.protects(OTHER) == (False, False)
     (row,) = site.slices.values()
-    assert (row.node, row.epoch, row.prefixes) == ("node-1", 2, {VPC})
+    assert (row.node, row.epoch, row.prefixes) == ("node-1", 2, frozenset({VPC}))
     assert site.report().published == 1
 
 
@@ -97,7 +97,7 @@ def test_a_newcomer_protects_what_is_published_before_it_says_that_it_is_its_own
         (row,) = site.slices.values()
         if row.epoch == 2:
             assert (site.protects(VPC), site.protects(OTHER)) == ((True, True), (True, True))
-    assert (row.node, row.epoch, row.prefixes) == ("node-1", 2, {VPC, OTHER})
+    assert (row.node, row.epoch, row.prefixes) == ("node-1", 2, frozenset({VPC, OTHER}))
     assert site.saved() == {VPC, OTHER}
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -27,7 +27,7 @@ from ncgd.model.event import (
 )
 from ncgd.model.prefix import Prefix
 from tests.integration.exabgp.bird import PEER_ASN, Bird
-from tests.integration.netns import Namespace, veth
+from tests.integration.netns import Condition, Namespace, veth
 
 T = TypeVar("T")
 LOCAL_ASN = 65010
@@ -74,7 +74,7 @@ class Mailbox:
         """What a peer has advertised, as sorted texts."""
         return prefix.texts(self.paths.get(peer, {}))
 
-    async def until(self, probe: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+    async def until(self, probe: Condition[T], what: str, seconds: float = 60.0) -> T:
         """Wait until ``probe`` is true, which may also ask BIRD; AssertionError after the deadline."""
         deadline = asyncio.get_running_loop().time() + seconds * float(os.environ.get("NCGD_TIME_SCALE", "1"))
         while not (value := probe()):

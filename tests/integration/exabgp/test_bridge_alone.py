@@ -149,7 +149,7 @@ def fold(client: Reader, last: str) -> dict[str, int]:
         elif kind == "learn":
             _, _, attributes, blocks = rest
             assert isinstance(attributes, dict)
-            table |= dict.fromkeys(texts(blocks), attributes["med"])
+            table |= dict.fromkeys(texts(blocks), int(attributes["med"]))
         elif kind == "withdraw":
             for gone in texts(rest[2]):
                 table.pop(gone, None)

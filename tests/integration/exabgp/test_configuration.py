@@ -85,7 +85,7 @@ def test_advertisements_and_med_change_without_a_flap(lab: Site) -> None:
                 (lab.neighbor(1, advertised=("10.9.0.0/16",), med=200), {"10.9.0.0/16": 200}),
             ):
                 assert not (await speaker.neighbors.write(wanted(neighbor))).failed
-                await mailbox.until(lambda learned=learned: bird.learned() == learned, f"{learned}", seconds=10)  # type: ignore[misc]
+                await mailbox.until(lambda learned=learned: bird.learned() == learned, f"{learned}", seconds=10)
             assert bird.session() == before
             assert not mailbox.of(SessionDown)
 
@@ -125,7 +125,7 @@ def test_what_belongs_to_the_session_restarts_it(lab: Site) -> None:
                 (free, replace(free, hold_seconds=30), lab.neighbor(1, hold_seconds=30)), 1
             ):
                 assert not (await speaker.neighbors.write(wanted(neighbor))).failed
-                await mailbox.until(lambda count=count: len(mailbox.of(SessionUp)) == count, "a new session")  # type: ignore[misc]
+                await mailbox.until(lambda count=count: len(mailbox.of(SessionUp)) == count, "a new session")
             assert "%xb1" in lab.gateway.run("ss", "-Htn", "dport", "=", ":179")
             await mailbox.until(lambda: mailbox.prefixes("peer-1") == ["10.1.0.0/16"], "the path")
 

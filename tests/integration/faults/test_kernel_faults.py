@@ -56,4 +56,4 @@ def _events() -> list[dict[str, Any]]:
 
 
 def _last_event() -> int:
-    return max(each["number"] for each in _events())
+    return max(int(each["number"]) for each in _events())

@@ -83,13 +83,13 @@ class Traffic:
 
         until(all_arrive, seconds, "traffic flows both ways through either tunnel")
 
-    def _ask(self) -> dict[str, object]:
+    def _ask(self) -> dict[str, Any]:
         """The process' clock, and when the last packet that arrived on each flow had been sent."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("?\n")
         self._process.stdin.flush()
-        answer: dict[str, object] = json.loads(self._process.stdout.readline())
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
 
 
@@ -115,7 +115,7 @@ def _choose(direction: str, tunnel: str, size: int) -> Flow:
     device = next(row["interface"] for row in gateway.status()["tunnels"] if row["name"] == tunnel)
     if direction == "out":
         ends, port, where, way = (("pod", POD), ("vm", VM)), _PORT + index, "gw", device
-        incoming = ("iif", "lan0")
+        incoming: tuple[str, ...] = ("iif", "lan0")
     else:
         ends, port, where, way = (("vm", VM), ("pod", POD)), _PORT + 10 + index, "vm", NODE_OF[tunnel]
         incoming = ()

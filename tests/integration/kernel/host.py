@@ -19,7 +19,7 @@ from ncgd.model.fib import (
     Nexthop,
     NexthopGroup,
 )
-from tests.integration.netns import Namespace
+from tests.integration.netns import Condition, Namespace
 
 T = TypeVar("T")
 Scenario = Callable[[Kernel, list[Event]], Coroutine[Any, Any, T]]
@@ -75,7 +75,7 @@ async def raise_nexthops(kernel: Kernel) -> None:
     assert not outcome.failed
 
 
-async def eventually(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+async def eventually(condition: Condition[T], what: str, seconds: float = 30.0) -> T:
     """Poll until the condition is true and return its value; AssertionError after the deadline."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds

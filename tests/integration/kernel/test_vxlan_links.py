@@ -60,7 +60,7 @@ def test_where_a_next_hop_is_comes_changes_and_goes() -> None:
     with host("kn-vxlan") as space:
         key = AddressKey(interface="ncgvx", address=THEIRS)
 
-        async def scenario(kernel: Kernel, _: list[Event]) -> None:
+        async def scenario(kernel: Kernel, _events: list[Event]) -> None:
             await make(kernel)
             for mac, remote in ((MAC, THEIRS), (MAC, OTHER), (OTHER_MAC, OTHER)):
                 row = Adjacency(mac=mac, remote=remote)

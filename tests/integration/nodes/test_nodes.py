@@ -30,7 +30,7 @@ def lost_while(place: Cluster, action: "list[tuple[str, int]]") -> int:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as ping:
         for holder, epoch in action:
             before = place.came_from(POD)
-            until(lambda before=before: place.came_from(POD) > before + 30, what="the ping is under way")  # type: ignore[misc]
+            until(lambda before=before: place.came_from(POD) > before + 30, what="the ping is under way")
             place.moves(holder, epoch)
         output = ping.communicate()[0]
     found = re.search(r"(\d+) received", output)

@@ -7,14 +7,14 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, TypeVar
 
-import vici
+from vici.session import Session
 
 from ncgd.drivers.strongswan.charon import (
     Installation,
@@ -28,7 +28,7 @@ from ncgd.model.delta import Delta
 from ncgd.model.event import CharonUp, Event, SasRead
 from ncgd.model.ike import Charon, Connection, Credential, DataplaneMode, SaState, TunnelSa
 from ncgd.model.secret import Vault
-from tests.integration.netns import Namespace, until
+from tests.integration.netns import Condition, Namespace, until
 
 T = TypeVar("T")
 LOCAL = IPv4Address("10.91.9.1")
@@ -56,7 +56,13 @@ class Watch:
         latest = {read.charon: read.sas for read in self.of(SasRead)}
         return next((sas[tunnel] for sas in latest.values() if tunnel in sas), None)
 
-    async def until(self, probe: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+    def now(self, tunnel: str) -> TunnelSa:
+        """The same of a tunnel that has one."""
+        sa = self.sa(tunnel)
+        assert sa is not None, f"{tunnel} has no SA"
+        return sa
+
+    async def until(self, probe: Condition[T], what: str, seconds: float = 60.0) -> T:
         """Wait for events until ``probe`` is true; AssertionError after the deadline."""
         try:
             async with asyncio.timeout(seconds * float(os.environ.get("NCGD_TIME_SCALE", "1"))):
@@ -75,9 +81,7 @@ class Watch:
             good = sa and sa.state is SaState.INSTALLED and sa.ike_id != besides and sa.digest.startswith(digest)
             return sa if good else None
 
-        sa = await self.until(probe, f"{tunnel} installed")
-        assert sa is not None
-        return sa
+        return await self.until(probe, f"{tunnel} installed")
 
 
 @dataclass
@@ -93,7 +97,7 @@ class Daemon:
         """A session of the vici package, for what the test does behind the driver's back."""
         connection = self.cleanup.enter_context(socket.socket(socket.AF_UNIX))
         until(lambda: connection.connect_ex(str(socket_path(self.directory))) == 0, what=f"VICI of {self.charon.name}")
-        return vici.Session(connection)
+        return Session(connection)
 
 
 def start(space: Namespace, charon: Charon, installation: Installation, directory: Path, cleanup: ExitStack) -> Daemon:

@@ -93,8 +93,8 @@ def test_a_rotated_key_leaves_the_sa_and_serves_the_next_attempt(gateway: Site) 
             await driver.credentials.write(Delta(set={"t0": gateway.credential(0, b"the new key")}))
             reads = len(watch.events)
             await watch.until(lambda: len(watch.events) > reads + 1, "reads after the rotation")
-            assert watch.sa("t0").ike_id == before.ike_id
-            assert watch.sa("t0").child_id == before.child_id
+            assert watch.now("t0").ike_id == before.ike_id
+            assert watch.now("t0").child_id == before.child_id
             await driver.sas.write(Delta(remove=frozenset({"t0"})))
             await watch.until(lambda: watch.sa("t0") is None, "down")
             await driver.sas.write(Delta(set={"t0": gateway.connection(0)}))

@@ -275,7 +275,7 @@ def test_history_is_bounded_and_knows_rates_outages_and_the_longest_answers() ->
             float(second), Traffic(1000 * second, 2000 * second), 0.001 * (second % 5), is_usable=second % 100 > 10
         )
     assert len(track.samples) == SLOTS
-    assert (round(track.rate_in), round(track.rate_out)) == (1000, 2000)
+    assert (round(track.rate_in or 0), round(track.rate_out or 0)) == (1000, 2000)
     assert {round(each.rate_in) for each in track.samples} == {1000}
     assert {each.rtt_seconds for each in track.samples} == {0.004}
     assert 0 < sum(not each.is_usable for each in track.samples) < 20

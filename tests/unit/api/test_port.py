@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from microdot import Request, Response
@@ -293,7 +294,7 @@ def test_answers_are_compressed_for_those_who_ask_for_it() -> None:
 def test_an_answer_is_compressed_once_for_all_who_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     compress, packed = gzip.compress, list[int]()
 
-    def counted(body: bytes, *arguments: int, **options: float) -> bytes:
+    def counted(body: bytes, *arguments: int, **options: Any) -> bytes:
         packed.append(len(body))
         return compress(body, *arguments, **options)
 

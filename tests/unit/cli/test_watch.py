@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +20,11 @@ CANARY = "the newest of them"
 
 
 @contextmanager
-def watching(socket: Path, rows: int = 60, columns: int = 100, **environment: str) -> Iterator[Terminal]:
+def watching(
+    socket: Path, environment: Mapping[str, str] | None = None, *, rows: int = 60, columns: int = 100
+) -> Iterator[Terminal]:
     argv = [sys.executable, "-c", "from ncgd.cli.main import main; main()", "--socket", str(socket), "status", "-w"]
-    terminal = Terminal(argv, environment, rows=rows, columns=columns)
+    terminal = Terminal(argv, environment or {}, rows=rows, columns=columns)
     try:
         yield terminal
     finally:
@@ -108,7 +110,7 @@ def test_a_small_window_scrolls_and_a_larger_one_shows_all(tmp_path: Path) -> No
     ("environment", "has_colour"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
 )
 def test_colours_are_for_those_who_want_them(tmp_path: Path, environment: dict[str, str], has_colour: bool) -> None:
-    with served(degraded_site(), tmp_path) as socket, watching(socket, **environment) as terminal:
+    with served(degraded_site(), tmp_path) as socket, watching(socket, environment) as terminal:
         until(lambda: "ERROR" in terminal.text, 20, "the screen")
         assert (b"\033[31m" in terminal.sent) == has_colour
 

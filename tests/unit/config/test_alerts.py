@@ -48,7 +48,7 @@ def alert(case: Case) -> dict[str, Any]:
     """What promtool is to find."""
     rule = RULES[case.alert]
     place = {"job": TARGET["job"]} if case.is_of_job else TARGET
-    labels = place | {"severity": rule["labels"]["severity"]} | case.labels
+    labels = {**place, "severity": rule["labels"]["severity"], **case.labels}
     texts = {name: rendered(text, labels) for name, text in rule["annotations"].items()}
     return {"exp_labels": labels, "exp_annotations": texts | {"summary": case.summary}}
 

@@ -26,7 +26,7 @@ def test_what_is_not_judged_yet_stays() -> None:
     removed: set[Prefix] = set()
     for _ in range(9):
         removed |= protection.change_backstops(no_route_leaves, {}).keys()
-        removed |= protection.change_guard(frozenset(), no_route_leaves, may_close=True).remove & MANY
+        removed |= MANY & protection.change_guard(frozenset(), no_route_leaves, may_close=True).remove
         protection.guard.is_writing = protection.backstops.is_writing = False
     assert removed
     assert removed <= MANY - protection.unjudged

@@ -46,7 +46,7 @@ def test_a_peer_that_is_slow_to_begin_has_not_sent_an_empty_table(monkeypatch: p
         speaker.hear(b"done")
     speaker.tick()
     assert told == []
-    update = {"update": {"withdraw": {"ipv4 unicast": []}}}
+    update: dict[str, object] = {"update": {"withdraw": {"ipv4 unicast": []}}}
     event = {"address": {"local": "169.254.1.2", "peer": "169.254.1.1"}, "message": update}
     speaker.hear(b'{ "exabgp": 1, "type": "update", "neighbor": ' + json.dumps(event).encode() + b"}")
     speaker.tick()

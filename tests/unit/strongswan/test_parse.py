@@ -1,12 +1,16 @@
 """Messages as charon 5.9.8 sends them; addresses and SPIs replaced."""
 
+from typing import Any
+
 import pytest
 
 from ncgd.drivers.strongswan import parse
 from ncgd.model.ike import SaState, Traffic
 
+Answer = dict[str, dict[str, Any]]
 
-def child(number: int, digest: str = "d1", state: str = "INSTALLED", age: int = 10, **more: bytes) -> dict:
+
+def child(number: int, digest: str = "d1", state: str = "INSTALLED", age: int = 10) -> Answer:
     name = f"esp-{digest}"
     fields = {
         "name": name.encode(),
@@ -29,13 +33,12 @@ def child(number: int, digest: str = "d1", state: str = "INSTALLED", age: int = 
         "install-time": b"%d" % age,
         "local-ts": [b"0.0.0.0/0", b"::/0"],
         "remote-ts": [b"0.0.0.0/0", b"::/0"],
-        **more,
     }
     return {f"{name}-{number}": fields}
 
 
-def ike(number: int, *children: dict, name: str = "ncg-t1", state: str = "ESTABLISHED", age: int = 10) -> dict:
-    fields = {
+def ike(number: int, *children: Answer, name: str = "ncg-t1", state: str = "ESTABLISHED", age: int = 10) -> Answer:
+    fields: dict[str, object] = {
         "uniqueid": b"%d" % number,
         "version": b"2",
         "state": state.encode(),
@@ -77,7 +80,8 @@ def test_one_tunnel_in_full() -> None:
 
 
 def test_a_cipher_without_aead_names_its_integrity_too() -> None:
-    row = child(1, **{"encr-alg": b"AES_CBC", "encr-keysize": b"128", "integ-alg": b"HMAC_SHA1_96"})
+    row = child(1)
+    row["esp-d1-1"] |= {"encr-alg": b"AES_CBC", "encr-keysize": b"128", "integ-alg": b"HMAC_SHA1_96"}
     assert parse.tunnel_sas([ike(1, row)], {})["t1"].cipher == "AES_CBC-128/HMAC_SHA1_96"
 
 
@@ -139,7 +143,10 @@ def test_what_goes_by_itself_is_down(state: str) -> None:
 
 
 def test_loaded_digests_and_keys() -> None:
-    conns = [{"ncg-t1": {"version": b"IKEv2", "children": {"esp-d1": {}}}}, {"office": {"children": {"x": {}}}}]
+    conns: list[Answer] = [
+        {"ncg-t1": {"version": b"IKEv2", "children": {"esp-d1": {}}}},
+        {"office": {"children": {"x": {}}}},
+    ]
     assert parse.loaded_digests(conns) == {"t1": "d1"}
     assert parse.loaded_keys({"keys": [b"ncg-t1", b"other"]}) == {"t1"}
     assert parse.loaded_keys({}) == frozenset()

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import Any
 
 from ncgd.drivers.strongswan import render
 from ncgd.model.ike import Connection, Credential
@@ -23,27 +24,32 @@ ROW = Connection(
 )
 
 
+def section(row: Connection) -> Any:
+    """What charon is told of the connection."""
+    return render.connection(row)["ncg-tunnel-1"]
+
+
 def test_a_connection_behind_nat_presents_its_public_address() -> None:
-    body = render.connection(ROW)["ncg-tunnel-1"]
+    body = section(ROW)
     assert body["local_addrs"] == [IPv4Address("10.0.0.2")]
     assert body["local"] == {"auth": "psk", "id": "198.51.100.1"}
     assert body["remote"] == {"auth": "psk", "id": "203.0.113.1"}
 
 
 def test_reloading_never_closes_an_sa_and_charon_heals_alone() -> None:
-    child = render.connection(ROW)["ncg-tunnel-1"]["children"]["esp-0a1b"]
+    child = section(ROW)["children"]["esp-0a1b"]
     assert (child["start_action"], child["dpd_action"], child["close_action"]) == ("none", "start", "start")
 
 
 def test_where_a_lease_decides_charon_brings_nothing_back_by_itself() -> None:
-    body = render.connection(replace(ROW, heals=False))["ncg-tunnel-1"]
+    body = section(replace(ROW, heals=False))
     child = body["children"]["esp-0a1b"]
     assert (child["dpd_action"], child["close_action"], body["keyingtries"]) == ("clear", "none", 1)
 
 
 def test_we_rekey_before_google_does() -> None:
     """Google's lifetimes: 36 000 s for IKE, 10 800 s for the child (supported-ike-ciphers)."""
-    body = render.connection(ROW)["ncg-tunnel-1"]
+    body = section(ROW)
     child = body["children"]["esp-0a1b"]
     assert body["rekey_time"] + body["over_time"] < 36_000
     assert child["rekey_time"] < child["life_time"] < 10_800
@@ -51,23 +57,23 @@ def test_we_rekey_before_google_does() -> None:
 
 
 def test_kernel_mode_has_an_interface_id_and_userspace_forces_udp() -> None:
-    kernel = render.connection(ROW)["ncg-tunnel-1"]
+    kernel = section(ROW)
     assert (kernel["if_id_in"], kernel["if_id_out"], kernel["encap"]) == (0x9D000001, 0x9D000001, "no")
-    userspace = render.connection(replace(ROW, if_id=None))["ncg-tunnel-1"]
+    userspace = section(replace(ROW, if_id=None))
     assert userspace["encap"] == "yes"
     assert "if_id_in" not in userspace
-    assert render.connection(replace(ROW, force_encap=True))["ncg-tunnel-1"]["encap"] == "yes"
+    assert section(replace(ROW, force_encap=True))["encap"] == "yes"
 
 
 def test_selectors_are_everything_and_ikev1_has_one_pair() -> None:
-    two = render.connection(ROW)["ncg-tunnel-1"]["children"]["esp-0a1b"]
+    two = section(ROW)["children"]["esp-0a1b"]
     assert two["local_ts"] == two["remote_ts"] == ["0.0.0.0/0", "::/0"]
-    one = render.connection(replace(ROW, version=1))["ncg-tunnel-1"]["children"]["esp-0a1b"]
+    one = section(replace(ROW, version=1))["children"]["esp-0a1b"]
     assert one["local_ts"] == one["remote_ts"] == ["0.0.0.0/0"]
 
 
 def test_without_an_address_routing_chooses() -> None:
-    assert render.connection(replace(ROW, local_address=None))["ncg-tunnel-1"]["local_addrs"] == ["%any"]
+    assert section(replace(ROW, local_address=None))["local_addrs"] == ["%any"]
 
 
 def test_a_key_belongs_to_the_remote_identity_only() -> None:

@@ -291,7 +291,7 @@ def test_a_far_end_that_does_not_send_back() -> None:
 def test_a_source_that_the_far_side_was_not_told_of() -> None:
     pod = IPv4Address("10.20.0.7")
     question = Question(source=pod, destination=VM)
-    near = {RouteOf(pod): RouteAnswer(way=Way(interface=LAN, length=24))}
+    near: dict[Look[Any], Any] = {RouteOf(pod): RouteAnswer(way=Way(interface=LAN, length=24))}
     step = first(diagnosed(site_with_pods(), question, near))
     assert step.problem is not None
     assert step.problem.reason == "SourceNotAdvertised"
