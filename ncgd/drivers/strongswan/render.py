@@ -15,6 +15,8 @@ from ncgd.model.ike import CONNECTION_PREFIX, Connection, Credential
 
 _REPLAY_WINDOW = 1024
 """Packets. The default of 32 drops under multi-queue reordering; kernel-libipsec has 128 of its own."""
+_LEAST_MARGIN_SECONDS = 60
+"""Room for two more attempts, each with 9 s of retransmissions: keys that run out before break the tunnel."""
 
 
 def connection(row: Connection) -> Section:
@@ -38,7 +40,7 @@ def connection(row: Connection) -> Section:
             "reauth_time": 0,
             "rekey_time": row.ike_rekey_seconds,
             "rand_time": row.ike_rekey_seconds // 10,
-            "over_time": row.ike_rekey_seconds // 10,
+            "over_time": _margin(row.ike_rekey_seconds),
             **_if_id(row),
             "children": {row.child: _child(row)},
         }
@@ -55,12 +57,17 @@ def _child(row: Connection) -> Section:
         "remote_ts": selectors,
         "rekey_time": row.child_rekey_seconds,
         "rand_time": row.child_rekey_seconds // 10,
-        "life_time": row.child_rekey_seconds * 11 // 10,
+        "life_time": row.child_rekey_seconds + _margin(row.child_rekey_seconds),
         "replay_window": _REPLAY_WINDOW,
         "start_action": "none",
         "dpd_action": "start" if row.heals else "clear",
         "close_action": "start" if row.heals else "none",
     }
+
+
+def _margin(rekey_seconds: int) -> int:
+    """How long keys outlive their rekey, in seconds: charon repeats one that failed or collided after 5 to 15 s."""
+    return max(rekey_seconds // 10, _LEAST_MARGIN_SECONDS)
 
 
 def _if_id(row: Connection) -> dict[str, object]:
