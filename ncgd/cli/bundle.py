@@ -8,7 +8,7 @@ import os
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -19,15 +19,19 @@ from typing import BinaryIO
 import click
 import yaml
 
-from ncgd.cli import client, screen
+from ncgd.cli import client, diagnose, screen
 from ncgd.cli.bundle_parts import Part, of_charons, of_machine, of_run_directory
 from ncgd.cli.ending import EXIT_NO, EXIT_USAGE, stop
 from ncgd.cli.get import KINDS
 from ncgd.cli.redaction import Redactor
-from ncgd.errors import NcgdError
+from ncgd.errors import NcgdError, TimedOut
 from ncgd.sources.files import read_folder
 
 RESOURCES = Path("/etc/ncgd/resources")
+DIAGNOSES_SECONDS = 30.0
+"""For those of all tunnels together: of a tunnel that is up it takes none, else answers are waited for."""
+UNWRAPPED = 100_000
+"""Columns: a key that goes on in the next line could not be told from other text."""
 
 
 @click.command("support-bundle")
@@ -41,7 +45,7 @@ RESOURCES = Path("/etc/ncgd/resources")
 )
 @click.pass_obj
 def support_bundle(path: Path, output: str | None, resources: Path | None) -> None:
-    """Collect in one file what somebody needs who helps you: status, events, explanations, routes, rules, ends of logs.
+    """Collect in one file what somebody needs who helps you: status, events, diagnoses, routes, rules, ends of logs.
 
     No keys: manifests and Secrets are not in it, the kernel is asked without its keys, and whatever looks like a key or
     a password, or is one of --resources, is taken out. Addresses and names are in it: look at it before you send it.
@@ -56,7 +60,8 @@ def support_bundle(path: Path, output: str | None, resources: Path | None) -> No
     kubectl exec -n kube-system POD -c ncgd -- \\
       ncgctl support-bundle -o - > node.tar.gz
 
-    and kubectl logs beside it. It also works when ncgd does not run; it takes some seconds, and changes nothing.
+    and kubectl logs beside it. It also works when ncgd does not run; it takes some seconds, up to half a minute
+    more where tunnels are down (answers are waited for), and changes nothing.
     """
     if output == "-" and sys.stdout.isatty():
         stop("a terminal is no place for an archive: -o FILE", EXIT_USAGE)
@@ -120,7 +125,8 @@ def _of_ncgd(path: Path) -> Iterator[Part]:
         text = f"{error}\n".encode()
         yield Part("ncgd/status.txt", f"{path}", lambda: text)
         return
-    yield Part("ncgd/status.txt", "ncgctl status", lambda: screen.render(status).encode() + b"\n")
+    look = screen.Look(width=UNWRAPPED)
+    yield Part("ncgd/status.txt", "ncgctl status", lambda: screen.render(status, look).encode() + b"\n")
     yield Part("ncgd/status.json", "ncgctl status -o json", lambda: json.dumps(status, indent=2).encode())
     yield Part("ncgd/metrics.txt", "/metrics", partial(client.read, path, "/metrics"))
     yield Part("ncgd/events.json", "ncgctl events", partial(_asked, path, "/v1/events", limit="1000"))
@@ -129,6 +135,14 @@ def _of_ncgd(path: Path) -> Iterator[Part]:
     for each in (*status["tunnels"], *status["peers"]):
         name = str(each["name"])
         yield Part(f"ncgd/explain/{name}.txt", f"ncgctl explain {name}", partial(_explained, path, name))
+    yield from diagnoses(path, [str(each["name"]) for each in status["tunnels"]])
+
+
+def diagnoses(path: Path, tunnels: Sequence[str], seconds: float = DIAGNOSES_SECONDS) -> Iterator[Part]:
+    """A diagnosis of each tunnel, within that time from the first on; those for which none is left are refused."""
+    until = time.monotonic() + seconds
+    for name in tunnels:
+        yield Part(f"ncgd/diagnose/{name}.txt", f"ncgctl diagnose {name}", partial(_diagnosed, path, name, until))
 
 
 def _asked(path: Path, resource: str, **query: str) -> bytes:
@@ -142,6 +156,14 @@ def _objects(path: Path, kind: str) -> bytes:
 
 def _explained(path: Path, what: str) -> bytes:
     return "\n".join([*client.get(path, "/v1/explain", {"what": what})["lines"], ""]).encode()
+
+
+def _diagnosed(path: Path, tunnel: str, until: float) -> bytes:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimedOut("those before it took all the time that there is for diagnoses")
+    answer = client.get(path, "/v1/diagnose", {"what": tunnel}, seconds=left)
+    return f"{diagnose.render(answer, io.StringIO(), UNWRAPPED)}\n".encode()
 
 
 def _given(run_dir: Path, option: str) -> Path | None:

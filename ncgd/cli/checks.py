@@ -14,9 +14,12 @@ _WORDS = {Verdict.OK: "ok", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL"}
 _WIDEST_PLACE = 28
 
 
-def render(checks: Sequence[Check], stream: TextIO) -> str:
-    """One line for each check, what to do below it, and the sum at the end; as it is to look there."""
-    colour, width = are_wanted(stream), room(stream, WIDTH)
+def render(checks: Sequence[Check], stream: TextIO, most: int = WIDTH) -> str:
+    """One line for each check, what to do below it, and the sum at the end; as it is to look there.
+
+    ``most``: columns, where there are so many.
+    """
+    colour, width = are_wanted(stream), room(stream, most)
     name_width = max(len(check.name) for check in checks)
     place_width = max((len(check.where) for check in checks if len(check.where) <= _WIDEST_PLACE), default=0)
     lines: list[str] = []

@@ -3,12 +3,12 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
+from ncgd.cli import checks
 from ncgd.cli.asking import ask
-from ncgd.cli.checks import render
 from ncgd.cli.completion import names
 from ncgd.cli.ending import EXIT_NO, EXIT_USAGE, stop
 from ncgd.cli.table import printable
@@ -45,13 +45,14 @@ def diagnose(path: Path, what: str, source: str, destination: str, output: str) 
     if output == "json":
         click.echo(json.dumps(answer, indent=2))
     else:
-        click.echo(_screen(answer))
+        click.echo(render(answer, sys.stdout))
     if any(each["verdict"] == Verdict.FAIL for each in answer["steps"]):
         raise SystemExit(EXIT_NO)
 
 
-def _screen(answer: dict[str, Any]) -> str:
-    checks = [
+def render(answer: dict[str, Any], stream: TextIO, most: int = checks.WIDTH) -> str:
+    """The steps and the first thing wrong, as they are to look there; at most so wide."""
+    steps = [
         Check(
             name=each["name"],
             where=printable(each["where"]),
@@ -61,7 +62,7 @@ def _screen(answer: dict[str, Any]) -> str:
         )
         for each in answer["steps"]
     ]
-    shown = render(checks, sys.stdout)
-    if checks and checks[-1].verdict is Verdict.FAIL:
+    shown = checks.render(steps, stream, most)
+    if steps and steps[-1].verdict is Verdict.FAIL:
         shown += f"\nFirst thing wrong: {answer['first']['reason']}. What comes after it on the path was not looked at."
     return shown

@@ -53,9 +53,9 @@ class Look:
         )
 
 
-def render(status: dict[str, Any], *, colour: bool = False) -> str:
-    """The whole screen as text; ``colour`` for terminals."""
-    return "\n".join(lines(status, Look(colour=colour)))
+def render(status: dict[str, Any], look: Look = Look()) -> str:
+    """The whole screen as text."""
+    return "\n".join(lines(status, look))
 
 
 def lines(status: dict[str, Any], look: Look) -> list[str]:

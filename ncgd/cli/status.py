@@ -42,7 +42,7 @@ def status(path: Path, output: str, *, watch: bool) -> None:
         look = screen.Look(
             colour=colours.are_wanted(sys.stdout), width=room(sys.stdout, screen.WIDTH), table_width=edge(sys.stdout)
         )
-        click.echo("\n".join(screen.lines(answer, look)))
+        click.echo(screen.render(answer, look))
     if not is_well(answer):
         raise SystemExit(EXIT_NO)
 

@@ -130,6 +130,7 @@ def test_no_key_is_in_whatever_ncgd_says_or_writes(lab: Lab, tmp_path: Path) -> 
         content = {name: file.read() for name, file in said.items() if file}
     assert {"ncgd/status.json", "ncgd/metrics.txt", "machine/nexthops.txt", "run/exabgp.conf"} <= content.keys()
     assert b"proto" in content["machine/routes.txt"], "it looks where ncgd is"
+    assert b"tunnel-2" in content["ncgd/diagnose/tunnel-2.txt"]
     for words in (("status",), ("events",), ("get", "overlayvpntunnel", "-o", "yaml"), ("explain", "tunnel-1")):
         content[" ".join(words)] = gateway.ncgctl(*words).stdout.encode()
     written = [path for path in gateway.RUN.rglob("*") if path.is_file()] + list(STATE.glob("gw*/*.log"))

@@ -11,19 +11,25 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from socket import AF_UNIX
+from socket import socket as new_socket
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ncgd.cli.bundle import diagnoses
 from ncgd.cli.bundle_parts import PART_BYTES
 from ncgd.cli.redaction import REDACTED, SHORTEST, Redactor
 from ncgd.decision.timeline import Timeline
+from ncgd.errors import TimedOut, Unavailable
+from ncgd.model import event as ev
 from ncgd.model.happening import Happening
+from ncgd.model.ike import IkeFailure
 from ncgd.model.spec import ObjectRef
 from tests.integration.netns import until
 from tests.scenarios.site import ha_vpn, healthy_site
-from tests.unit.api.test_api import ncgctl, served
+from tests.unit.api.test_api import degraded_site, ncgctl, served
 from tests.unit.resources.manifests import a_file, changed, secret, tunnel
 
 KEY = b'c4nary-"quoted" \xc3\xbcber-key'
@@ -148,15 +154,46 @@ def test_all_that_helps_is_in_it(tmp_path: Path) -> None:
         "ncgd/networkconnectivitygateway.yaml",
         "ncgd/explain/tunnel-1.txt",
         "ncgd/explain/peer-2.txt",
+        "ncgd/diagnose/tunnel-1.txt",
+        "ncgd/diagnose/tunnel-2.txt",
         "machine/kernel.txt",
         "machine/system.txt",
     } <= found.keys()
     assert b"ncgd_gateway_status" in found["ncgd/metrics.txt"]
     assert b"Healthy" in found["ncgd/status.txt"]
+    assert b"checks are fine" in found["ncgd/diagnose/tunnel-1.txt"]
     assert b"pyroute2" in found["versions.txt"]
     assert b"ikeKey" not in found["ncgd/overlayvpntunnel.yaml"] or REDACTED not in found["ncgd/overlayvpntunnel.yaml"]
     for line in (b"ncgd/status.txt", b"machine/nftables.txt"):
         assert line in found["INDEX.txt"], "what could not be had is told, too"
+
+
+def test_a_key_is_taken_out_of_text_for_people_wherever_a_line_would_end(tmp_path: Path) -> None:
+    """It was wrapped first, so half of a key stood in each line."""
+    site, out = degraded_site(), tmp_path / "bundle.tar.gz"
+    message = f"the peer says {' '.join([KEY.decode()] * 20)} to us"
+    site.tell(ev.IkeFailed(failure=IkeFailure(tunnel="tunnel-1", reason="AuthenticationFailed", message=message)))
+    site.settle()
+    with served(site, run_directory(tmp_path / "run")) as socket:
+        ncgctl(socket, "support-bundle", "-o", str(out), "--resources", resources(tmp_path))
+    found = members(out.read_bytes())
+    assert b"FAIL" in found["ncgd/diagnose/tunnel-1.txt"]
+    assert b"First thing wrong: AuthenticationFailed" in found["ncgd/diagnose/tunnel-1.txt"]
+    for name in ("ncgd/diagnose/tunnel-1.txt", "ncgd/status.txt"):
+        assert REDACTED in found[name]
+        assert b"c4nary" not in found[name]
+
+
+def test_diagnoses_take_so_long_at_most_and_the_rest_is_told(tmp_path: Path) -> None:
+    with new_socket(AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "mute"))
+        mute.listen()
+        first, *others = diagnoses(tmp_path / "mute", [f"tunnel-{number}" for number in range(64)], seconds=0.2)
+        with pytest.raises(Unavailable, match="does not answer"):
+            first.read()
+        for part in others:
+            with pytest.raises(TimedOut, match="all the time"):
+                part.read()
 
 
 def test_it_works_without_an_ncgd_and_says_that_there_was_none(tmp_path: Path) -> None:
