@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import image
+from tests.kernel import image
 
 REQUIREMENTS = image.CHECKOUT / "containers/requirements.txt"
 """The images' own: pinned, by hash."""

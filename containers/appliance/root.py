@@ -4,8 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import debian
-import image
+from tests.kernel import debian, image
 
 HERE = Path(__file__).parent
 FILES = HERE / "files"

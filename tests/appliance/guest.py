@@ -5,16 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from ncgd.lab import processes
 from ncgd.lab.topology import inside
 from tests.appliance.site import ADDRESSES, CARDS, tap
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
-import debian
+from tests.kernel import debian
 
 NETWORK = "[Match]\nMACAddress={mac}\n\n[Network]\nAddress={address}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n"
 FIRMWARE = "/usr/share/OVMF/OVMF_CODE.fd"
@@ -56,7 +53,7 @@ class Guest:
         if has_key:
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._key], check=True)
             shutil.copy(self._key.with_suffix(".pub"), content / "authorized_keys")
-        make = ["mkfs.vfat", "-n", "CIDATA", "-C", self._seed, "4096"]
+        make = ["mkfs.vfat", "-n", "CIDATA", "-C", str(self._seed), "4096"]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["mcopy", "-s", "-i", self._seed, *content.iterdir(), "::"], check=True)
 

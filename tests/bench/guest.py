@@ -1,11 +1,11 @@
 """Some rows with ESP in the kernel, where that needs a QEMU guest with Debian's kernel (tests/kernel)."""
 
 import shlex
-import sys
 import tempfile
 from pathlib import Path
 
 from tests.bench import page
+from tests.kernel import debian, image, machine
 
 ROWS = ("silent", "ike-delete", "link-down", "session-reset", "restart-lost", "restart-flaps", "throughput")
 """What is worth its time on a processor that QEMU plays."""
@@ -15,11 +15,6 @@ _SECONDS = 3600
 
 def run(rounds: int, rows: list[str], *, write: bool) -> int:
     """Boot, measure, power off; the exit status of the bench in there, or 1 when the guest ended without it."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
-    import debian
-    import image
-    import machine
-
     debian.install_tools()
     root, kernel = image.root_image(), image.kernel(image.ROOT_SUITE)
     bench = ["/usr/bin/python3", "tests/bench/run", "--rounds", str(rounds), "--write", "--only", *(rows or ROWS)]

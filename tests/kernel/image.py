@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import debian
+from tests.kernel import debian
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parent.parent

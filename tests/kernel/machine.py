@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from image import CHECKOUT, HERE, Kernel
+from tests.kernel.image import CHECKOUT, HERE, Kernel
 
 RESULTS_SIZE = 256 << 20  # bytes, sparse
 POWER_OFF_SECONDS = 30

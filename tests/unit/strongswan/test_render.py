@@ -58,7 +58,7 @@ def test_we_rekey_before_google_does() -> None:
 
 def test_keys_outlive_the_second_and_the_third_attempt_at_a_rekey() -> None:
     """charon tries again 5 to 15 s after one that failed or collided; retransmissions take 9 s."""
-    body = render.connection(replace(ROW, ike_rekey_seconds=15, child_rekey_seconds=10))["ncg-tunnel-1"]
+    body = section(replace(ROW, ike_rekey_seconds=15, child_rekey_seconds=10))
     child = body["children"]["esp-0a1b"]
     assert (child["rekey_time"], child["life_time"]) == (10, 70)
     assert (body["rekey_time"], body["over_time"]) == (15, 60)
