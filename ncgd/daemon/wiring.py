@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -161,6 +162,7 @@ async def _run(settings: Settings, leaving: asyncio.Event) -> None:
     async def remember() -> None:
         mailbox.post(await memory.read())
 
+    gc.freeze()  # code and tables stay for good: collections, which hold the loop up, need not go through them again
     async with asyncio.TaskGroup() as group, contextlib.AsyncExitStack() as at_end:
         at_end.callback(kernel.close)
         at_end.callback(say_goodbye)

@@ -6,6 +6,7 @@ that made it necessary to its end, as JSON. Twenty events come in a second.
 """
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -43,6 +44,7 @@ async def _programmed(_: RouteChange) -> Outcome[Prefix]:
 
 
 async def _run(folder: Path) -> None:
+    gc.freeze()  # as ncgd does
     scene = moment(large())
     ahead = scene.state.world.now - time.monotonic()
 
