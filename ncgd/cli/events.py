@@ -35,7 +35,8 @@ def events(path: Path, named: str, limit: int, output: str, *, follow: bool) -> 
     """Show what happened on this node, the newest last: outages, failovers, edits, restarts, with reasons.
 
     With OBJECT only what has that in its name; exits 1 when no object has. The last 1000 entries are kept until the
-    machine is booted; what goes on, like packets that the guard drops, is one entry with a count.
+    machine is booted; what goes on (packets that the guard drops) or comes again and again (a tunnel that flaps) is
+    one entry with a count.
 
     \b
     ncgctl events tunnel-1           # the life of one tunnel

@@ -72,6 +72,7 @@ class Chronicle:
         self._is_lost = False
 
     def _put(self, entry: Entry) -> None:
+        self._kept.pop(entry.replaces, None)
         self._kept[entry.number] = entry
         while len(self._kept) > MOST_KEPT:
             del self._kept[next(iter(self._kept))]

@@ -3,8 +3,9 @@
 It tells what an ncgd saw happen: what stands when it starts is one entry, not a dozen.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ncgd.decision.conditions import summary
 from ncgd.decision.news import Moment, news
@@ -17,7 +18,19 @@ MOST_KEPT = 1000
 """Entries; at most some 300 kB of text."""
 ONGOING_SECONDS = 60.0
 """What goes on is one entry as long as it does not pause for so long."""
+REPEATS = 3
+"""What happens again and again, with no longer pauses, is told so often; from then on the last entry counts."""
 MESSAGE_CHARACTERS = 1024
+_NUMBERS = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recent:
+    """The last entry of something: its number, when that was (the loop's clock), and how often, without a pause."""
+
+    number: int = 0
+    seen: float = 0.0
+    times: int = 0
 
 
 class Timeline:
@@ -29,8 +42,8 @@ class Timeline:
         self._before: Moment | None = None
         self._told: dict[str, dict[str, Problem]] = {}
         """Problems that were told, by object and reason: an outage that goes from one to the other and back is one."""
-        self._ongoing: dict[tuple[str, str], tuple[int, float]] = {}
-        """Number of the entry of what goes on, and when it was last seen (the loop's clock)."""
+        self._recent: dict[tuple[str, str, str], _Recent] = {}
+        """By object, reason, and, but for what goes on, what is told without its numbers."""
         for entry in entries:
             self._put(entry)
 
@@ -67,17 +80,19 @@ class Timeline:
 
     def add(self, happening: Happening, wall: str, now: float) -> Entry:
         """Put something in; ``now`` by the loop's clock. Returns its entry."""
-        key = (happening.object, happening.reason)
         happening = replace(happening, message=happening.message[:MESSAGE_CHARACTERS])
-        number, seen = self._ongoing.get(key, (0, 0.0))
-        earlier = self._entries.get(number)
-        if happening.is_ongoing and earlier is not None and now - seen < ONGOING_SECONDS:
-            entry = replace(earlier, last_time=wall, count=earlier.count + 1, happening=happening)
-        else:
-            number = next(reversed(self._entries), 0) + 1
-            entry = Entry(number=number, time=wall, last_time=wall, happening=happening)
-        if happening.is_ongoing:
-            self._ongoing[key] = (number, now)
+        key = happening.object, happening.reason, "" if happening.is_ongoing else _NUMBERS.sub("", happening.message)
+        self._recent = {each: last for each, last in self._recent.items() if now - last.seen < ONGOING_SECONDS}
+        last = self._recent.get(key, _Recent())
+        earlier = self._entries.get(last.number)
+        entry = Entry(number=next(reversed(self._entries), 0) + 1, time=wall, last_time=wall, happening=happening)
+        if earlier is not None and happening.is_ongoing:
+            entry = replace(entry, number=earlier.number, time=earlier.time, count=earlier.count + 1)
+        elif earlier is not None and last.times >= REPEATS:
+            # It moves to the end, so that what was last is last, and whoever follows hears of it.
+            entry = replace(entry, replaces=earlier.number, time=earlier.time, count=earlier.count + 1)
+            del self._entries[earlier.number]
+        self._recent[key] = _Recent(number=entry.number, seen=now, times=last.times + 1)
         self._put(entry)
         return entry
 

@@ -23,6 +23,8 @@ class Entry:
     """1 for the first; the order, whatever the clock says. Goes on where the last ncgd has ended."""
     time: str
     last_time: str
-    """The same, unless it went on."""
+    """The same, unless it went on, or happened again."""
     count: int = 1
+    replaces: int = 0
+    """Number of the entry that this one stands for from now on, as it has happened again; 0: of none."""
     happening: Happening

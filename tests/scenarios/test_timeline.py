@@ -178,11 +178,52 @@ def test_what_goes_on_is_one_entry_with_a_count_until_it_pauses() -> None:
     assert [each.count for each in watched.timeline.newest_first()][:2] == [1, 3]
 
 
+def flap(watched: Watched) -> None:
+    watched.site.lose_sa("tunnel-1")
+    watched.site.settle()
+    watched.look()
+    watched.site.unreachable.clear()
+    for _ in range(20):
+        watched.site.after(1)
+        watched.look()
+
+
+def test_a_tunnel_that_flaps_does_not_fill_it_and_its_last_state_comes_last() -> None:
+    watched = Watched(healthy_site())
+    for _ in range(10):
+        flap(watched)
+    entries = list(watched.timeline.newest_first())
+    assert len(entries) == 1 + 3 * 5
+    assert [(each.happening.reason, each.count) for each in entries[:6]] == [
+        ("GatewayHealthy", 8),
+        ("TunnelUp", 8),
+        ("GatewayDegraded", 8),
+        ("Failover", 8),
+        ("TunnelDown", 8),
+        ("GatewayHealthy", 1),
+    ]
+    assert entries[0].number == 1 + 10 * 5, "who asks for what is new gets it"
+    assert entries[4].time == "at 40.55", "of the first that is counted here"
+    watched.site.after(ONGOING_SECONDS)
+    flap(watched)
+    assert [each.count for each in watched.timeline.newest_first()][:6] == [1, 1, 1, 1, 1, 8], "that is another story"
+
+
+def test_what_says_something_else_each_time_is_told_each_time() -> None:
+    timeline = Timeline()
+    for field in ("mtu", "peer", "ikeKey", "mtu", "peer", "ikeKey") * 2:
+        happening = Happening(object="o", reason="Changed", message=f"is in force with another spec.{field}")
+        timeline.add(happening, "t", 0.0)
+    kept = [each.happening.message.rpartition(".")[2] for each in timeline.newest_first()]
+    assert kept[:3] == ["ikeKey", "peer", "mtu"]
+    assert len(kept) == 9
+
+
 def test_it_is_bounded_and_ordered_by_number_whatever_the_clock_says() -> None:
     timeline = Timeline()
     for number in range(MOST_KEPT + 50):
         text = "x" * 5000
-        timeline.add(Happening(object="o", reason="R", message=text), f"{9999 - number}", float(number))
+        timeline.add(Happening(object="o", reason="R", message=text), f"{9999 - number}", ONGOING_SECONDS * number)
     numbers = [each.number for each in timeline.newest_first()]
     assert numbers == list(range(MOST_KEPT + 50, 50, -1)), "the clock ran backwards"
     assert max(len(each.happening.message) for each in timeline.newest_first()) == 1024

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ncgd.cli import client
-from ncgd.decision.timeline import MOST_KEPT, Timeline
+from ncgd.decision.timeline import MOST_KEPT, ONGOING_SECONDS, Timeline
 from ncgd.errors import Rejected
 from ncgd.model.happening import Happening
 from tests.scenarios.site import healthy_site
@@ -19,7 +19,7 @@ def full(count: int = MOST_KEPT) -> Timeline:
     timeline = Timeline()
     for number in range(count):
         happening = Happening(object=NAMES[number % 2], reason="TunnelDown", message="SaDown: gone", is_warning=True)
-        timeline.add(happening, f"2026-11-21T09:00:00.{number:03d}Z", float(number))
+        timeline.add(happening, f"2026-11-21T09:00:00.{number:03d}Z", ONGOING_SECONDS * number)
     return timeline
 
 

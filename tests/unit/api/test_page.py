@@ -237,7 +237,7 @@ def test_a_page_of_many_tunnels_shows_those_that_are_not_well_and_all_on_request
 def test_all_that_happened_of_late_is_shown_on_request() -> None:
     scene = moment(SCENES["healthy"]())
     for number in range(30):
-        scene.state.timeline.add(Happening(object="o", reason="R", message=f"entry {number}."), "t", float(number))
+        scene.state.timeline.add(Happening(object="o", reason="R", message=f"entry {number}."), "t", 60.0 * number)
     some, everything = (text(answer(scene, target).body.decode()) for target in ("/", "/?all=1"))
     assert "entry 10." in some
     assert "entry 9." not in some

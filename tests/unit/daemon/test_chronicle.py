@@ -1,6 +1,7 @@
 """The timeline on disk: it survives whatever ended ncgd, stays small, and costs nothing when it cannot be written."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,16 @@ def test_what_was_kept_is_recalled_in_its_last_form(tmp_path: Path) -> None:
     second.keep([entry(2, count=5), entry(3)])
     assert Chronicle(path).recall() == [entry(1), entry(2, count=5), entry(3)]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_entry_that_stands_for_an_earlier_one_is_kept_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "timeline.jsonl"
+    chronicle = Chronicle(path)
+    again = replace(entry(3, count=2), replaces=1)
+    chronicle.keep([entry(1), entry(2), again])
+    assert Chronicle(path).recall() == [entry(2), again]
+    chronicle.keep([replace(entry(4, count=3), replaces=3)])
+    assert [(each.number, each.count) for each in Chronicle(path).recall()] == [(2, 1), (4, 3)]
 
 
 def test_half_a_line_costs_that_line_only(tmp_path: Path) -> None:
