@@ -95,9 +95,9 @@ def _print(entries: list[dict[str, Any]], output: str) -> None:
 
 
 def lines(entry: dict[str, Any], look: Look) -> list[str]:
-    """One entry: when, of what, which, and the message wrapped beside it."""
-    reason, day_and_time = printable(entry["reason"]), entry["time"].replace("T", " ").removesuffix("Z")
-    times = f" ({entry['count']} times, until {entry['lastTime'][11:19]})" if entry["count"] > 1 else ""
+    """One entry: when (the last time), of what, which, and the message wrapped beside it."""
+    reason, day_and_time = printable(entry["reason"]), entry["lastTime"].replace("T", " ").removesuffix("Z")
+    times = f" ({entry['count']} times since {entry['time'][11:19]})" if entry["count"] > 1 else ""
     head = f"{day_and_time}  {name(entry['object']):<20}  {reason:<20}  "
     first, *rest = look.wrapped(f"{head}{entry['message']}{times}", min(len(head), 46, look.width // 2))
     colour = YELLOW if entry["severity"] == "warning" else GREEN if reason in _GOOD else ""

@@ -42,7 +42,7 @@ def test_the_newest_comes_last_and_objects_are_named_briefly(tmp_path: Path) -> 
         first, second, third = ncgctl(socket, "events").stdout.splitlines()
     assert re.match(r"2026-11-21 09:00:00\.123  tunnel/tunnel-1 +TunnelDown +SaDown: the peer is gone and", first)
     assert re.match(r"\S+ \S+  peer/peer-1 +SessionDown ", second)
-    assert re.match(r"\S+ \S+  gateway/default +On +and again \(2 times, until 09:00:00\)$", third)
+    assert re.match(r"\S+ \S+  gateway/default +On +and again \(2 times since 09:00:00\)$", third)
 
 
 def test_what_a_peer_wrote_does_nothing_to_the_terminal(tmp_path: Path) -> None:
