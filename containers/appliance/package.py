@@ -48,13 +48,23 @@ PRERM = """\
 #!/bin/sh
 set -e
 if [ "$1" = remove ]; then
+    if command -v systemctl >/dev/null; then
+        systemctl --quiet disable ncgd.service # also where systemd does not run, as in a chroot
+    fi
     if [ -d /run/systemd/system ]; then
-        systemctl disable --now ncgd.service
+        systemctl stop ncgd.service
         systemctl stop ncgd-exabgp.service ncgd-charon.service
     fi
     /opt/ncgd/bin/ncgd --clean || true
 fi
 find /opt/ncgd/lib -name __pycache__ -prune -exec rm -rf {} +
+"""
+POSTRM = """\
+#!/bin/sh
+set -e
+mkdir -p /opt # which belongs to no package: dpkg takes it along when nothing else is in it
+[ "$1" != purge ] || rm -rf /etc/ncgd /run/ncgd /run/ncgd-charon /var/lib/ncgd
+[ ! -d /run/systemd/system ] || systemctl daemon-reload
 """
 
 
@@ -114,6 +124,6 @@ def _control(folder: Path, version: str) -> None:
     folder.mkdir(mode=0o755)
     (folder / "control").write_text(CONTROL.format(version=version, depends=", ".join(DEPENDS)))
     (folder / "conffiles").write_text("/etc/default/ncgd\n/etc/iproute2/rt_protos.d/ncgd.conf\n")
-    for name, text in {"postinst": POSTINST, "prerm": PRERM}.items():
+    for name, text in {"postinst": POSTINST, "prerm": PRERM, "postrm": POSTRM}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
