@@ -88,7 +88,7 @@ def _prefix(asked: Prefix, world: World, desired: Desired) -> list[str]:
     prefix = _longest_match(asked, world)
     if prefix is None:
         refused = _longest_known(asked, world)
-        lines = [f"{px.text(asked)}: no route; no accepted path covers it"]
+        lines = [f"{px.text(asked)}: not routed by ncgd; no accepted path covers it"]
         lines += [
             f"  ours: {row.prefix}: {'advertised' if row.is_told else 'NOT advertised'}: {row.reason}: {row.message}"
             for row in exports(world.intent or Intent(), world.own)

@@ -13,7 +13,7 @@ from ncgd.decision.sessions import passing
 from ncgd.decision.world import MEDDLED, World
 from ncgd.model import prefix as px
 from ncgd.model.fib import METRIC, ForeignRoute
-from ncgd.model.ike import StaleSa
+from ncgd.model.ike import DataplaneMode, StaleSa
 from ncgd.model.masquerade import PRIORITY
 from ncgd.model.reason import REFUSAL_TEXT, Refusal, SessionReason, TunnelReason
 from ncgd.model.report import PeerReport, Problem, TunnelReport
@@ -32,8 +32,8 @@ _TUNNEL_HINTS: dict[str, str] = {
     TunnelReason.NO_INTERFACE: "charon makes its TUN device when it starts: its log in the run directory says more",
     TunnelReason.NO_SESSION: "see the session's own problem; without one no prefix uses this tunnel",
     TunnelReason.ADDRESS_IN_USE: "free the address, or change localTunnelIP here and on the Cloud Router",
-    TunnelReason.PATH_DEAD: "IKE is up, but nothing comes back: ESP is dropped, or the path is broken; "
-    "ncgd has moved the traffic, goes on probing, and tries a new IKE SA now and then",
+    TunnelReason.PATH_DEAD: "keys are installed, but nothing comes back: ESP is dropped, or the path is broken; ncgd "
+    "sends through tunnels that answer, if there is one, goes on probing, and tries a new IKE SA now and then",
     TunnelReason.UPLINK_DOWN: "bring the link up, or the address back; ncgd then returns by itself",
     TunnelReason.NO_BIND_ADDRESS: "give the interface an address, or set bindAddress",
 }
@@ -96,13 +96,16 @@ def _of_machine(world: World, desired: Desired) -> Iterator[Problem]:
             message=f"the BGP speaker does not answer: {world.speaker.reason}",
             hint="look at exabgp's log; sessions that are up go on forwarding meanwhile",
         )
+    meanwhile = "SAs that are installed go on working meanwhile"
+    if desired.dataplane.mode == DataplaneMode.USERSPACE:
+        meanwhile = "ESP in userspace is part of it: the tunnel carries only while it runs"
     for name, view in sorted(world.charons.items()):
         if name in desired.tables["processes"] and not view.is_up and view.reason and not _is_down(world, name):
             yield Problem(
                 reason="CharonUnreachable",
                 object=name,
                 message=f"the IKE daemon does not answer over VICI: {view.reason}",
-                hint="look at charon's log; SAs that are installed go on working meanwhile",
+                hint=f"look at charon's log; {meanwhile}",
             )
 
 

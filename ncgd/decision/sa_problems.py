@@ -14,7 +14,7 @@ IKE_HINTS: dict[str, str] = {
     "it must be spec.self.publicIP",
     "PskMismatch": "have both ends hold the same key; mind a trailing newline",
     "NoProposalChosen": "compare spec.ike.ikeProposals and espProposals with what the peer accepts",
-    "PeerUnreachable": "nothing comes back on UDP 500 and 4500: a firewall, a wrong peer.publicIP, or one-to-many NAT",
+    "PeerUnreachable": "nothing comes back on UDP 500 or 4500: a firewall, a wrong peer.publicIP, or one-to-many NAT",
     "IdentityMismatch": "the peer presents another identity than its public address",
     "TsUnacceptable": "the peer does not accept 0.0.0.0/0 traffic selectors: it must be a route-based tunnel",
 }

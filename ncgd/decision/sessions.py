@@ -268,5 +268,7 @@ def pulse_text(probe: ProbeReport) -> str:
     """What the probe says of a tunnel, for people."""
     if probe.vitality.pulse == Pulse.UNPROVEN:
         return "the peer has answered no echo yet, so only DPD and BGP watch this tunnel"
+    if probe.vitality.pulse == Pulse.DEAD:  # round trip and loss are those of before, when it was still answered
+        return "probe Dead, no echo is answered any more"
     rtt = f"{probe.rtt_seconds * 1000:.1f} ms" if probe.rtt_seconds is not None else "no answer"
     return f"probe {probe.vitality.pulse}, {rtt}, {probe.loss:.0%} lost"

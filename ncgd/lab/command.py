@@ -227,7 +227,7 @@ def _prove(interfaces: tuple[interface.Interface, ...], prefixes: int, say: _Pro
     say("waiting until the gateway says Healthy")
     status = gateway.wait_ready(READY_SECONDS, prefixes)
     devices = {each["name"]: each["interface"] for each in status["tunnels"]}
-    say(f"Healthy, {status['routes']['installed']} routes installed\n")
+    say(f"Healthy; routes installed: {status['routes']['installed']}\n")
     print(gateway.screen() + "\n")
     for each in interfaces:
         say(f"ping pod -> vm: {proof.ping_through(each, devices[each.tunnel])}")

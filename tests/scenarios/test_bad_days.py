@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from ncgd.decision.retry import LONGEST_SECONDS, Retry, again
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
 from ncgd.model.bgp import SessionState
 from ncgd.model.delta import Outcome
-from ncgd.model.ike import IkeFailure, SaState, TunnelSa
+from ncgd.model.ike import Charon, IkeFailure, SaState, TunnelSa
 from ncgd.model.report import Health
 from ncgd.model.spec import DataplaneChoice, Intent
 from ncgd.plan.plan import Step
@@ -219,6 +221,23 @@ def test_userspace_charons_never_share_a_port() -> None:
     ports = [port for row in rows for port in (getattr(row, "ike_port", 0), getattr(row, "nat_port", 0))]
     assert len(set(ports)) == 400
     assert max(ports) < 32768
+
+
+@pytest.mark.parametrize(
+    ("choice", "goes_on"),
+    [(DataplaneChoice.KERNEL, True), (DataplaneChoice.USERSPACE, False)],
+    ids=["kernel", "userspace"],
+)
+def test_a_charon_that_does_not_answer_is_told_with_what_becomes_of_its_esp(
+    choice: DataplaneChoice, goes_on: bool
+) -> None:
+    site = Site(ha_vpn(dataplane=choice))
+    site.one_pass()
+    charon = min(row.name for row in site.world.written["processes"].values() if isinstance(row, Charon))
+    site.tell(ev.CharonLost(charon=charon, reason="no answer within 5 s"))
+    problem = next(each for each in site.report().problems if each.reason == "CharonUnreachable")
+    assert ("go on working" in problem.hint) == goes_on
+    assert ("only while it runs" in problem.hint) != goes_on
 
 
 def test_a_peer_that_dies_just_after_our_speaker_has_started_is_not_forwarded_to() -> None:

@@ -55,6 +55,7 @@ def test_with_every_data_path_dead_traffic_goes_on_being_sent_and_the_gateway_is
     assert site.report().health == Health.DOWN
     first = site.report().problems[0]
     assert (first.reason, "peer-1, peer-2" in first.message, "uplink" in first.hint) == ("NothingAnswers", True, True)
+    assert not [each for each in site.report().problems if "moved the traffic" in each.hint], "there was nowhere to go"
     site.probe_finds(tunnel_1=Pulse.RECOVERING)
     site.settle()
     assert site.carries(VPC) == {"ncg-tunnel-1"}
@@ -80,6 +81,13 @@ def restarted(site: Site) -> Site:
 
 def rows_written(site: Site) -> list[str]:
     return [step.table for plan in site.plans for step in plan.steps if isinstance(step, Step)]
+
+
+def test_a_dead_path_is_not_told_with_the_figures_of_when_it_was_alive() -> None:
+    site = healthy_site()
+    dead = ProbeReport(vitality=Vitality(pulse=Pulse.DEAD), rtt_seconds=0.0004, loss=0.0)
+    site.tell(ev.ProbesRead(probes={"tunnel-1": dead, "tunnel-2": ProbeReport(vitality=Vitality(pulse=Pulse.ALIVE))}))
+    assert message(site, "tunnel-1").startswith("probe Dead, no echo is answered any more")
 
 
 def test_a_restarted_ncgd_leaves_groups_alone_until_it_knows_what_was_known_of_each_path() -> None:

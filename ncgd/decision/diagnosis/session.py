@@ -90,8 +90,8 @@ def _received(row: PeerReport, scene: Scene) -> Step:
     name = row.ref.name
     if problem := scene.told("NothingReceived", about=str(row.ref)):
         return found("BGP received", name, problem)
-    saw = f"{row.received} prefixes" if row.received else "nothing so far; the session is young"
-    return fine("BGP received", name, saw)
+    prefixes = "1 prefix" if row.received == 1 else f"{row.received} prefixes"
+    return fine("BGP received", name, prefixes if row.received else "nothing so far; the session is young")
 
 
 def _accepted(row: PeerReport, scene: Scene) -> Step:

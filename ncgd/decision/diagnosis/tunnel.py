@@ -106,8 +106,8 @@ def _presented(plan: TunnelPlan, scene: Scene) -> str:
         if name != plan.tunnel.name and (sa := scene.world.sa(name)) and sa.state == SaState.INSTALLED
     ]
     if same := [each for each in up if each.connection.local_id == connection.local_id]:
-        also = " and key" if any(each.tunnel.psk == key for each in same) else ", and another key"
-        text += f"; {same[0].tunnel.name} is up with the same identity{also}"
+        also = ", and with the key that this Secret held then" if same[0].tunnel.psk == key else ", and another key"
+        text += f"; {same[0].tunnel.name} came up with the same identity{also}"
     return text
 
 

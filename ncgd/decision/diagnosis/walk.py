@@ -115,4 +115,5 @@ def _rest(scene: Scene) -> Step:
     if problem:
         return found("everything else", problem.object, problem)
     routes = scene.report
-    return fine("everything else", routes.node, f"{routes.routes_installed} routes installed, no problem known")
+    count = "1 route" if routes.routes_installed == 1 else f"{routes.routes_installed} routes"
+    return fine("everything else", routes.node, f"{count} installed, no problem known")

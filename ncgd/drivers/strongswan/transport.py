@@ -89,7 +89,8 @@ class Stream:
             raise Unavailable(f"VICI socket {self._socket}: a packet that cannot be read") from error
 
     def _lost(self, error: Exception) -> Unavailable:
-        return Unavailable(f"VICI socket {self._socket}: charon closed the connection ({type(error).__name__})")
+        detail = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        return Unavailable(f"VICI socket {self._socket}: charon closed the connection{detail}")
 
 
 class Commands:

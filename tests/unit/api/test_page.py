@@ -150,7 +150,7 @@ def _elements(markup: str) -> set[str]:
         ("?q=10.128.0.0%2F9", ["14 of 14 prefixes"], "nothing matches"),
         ("?q=10.13", ["10 of 14 prefixes"], "10.129.0.0/20"),
         ("?q=tunnel-1", ["Usable", "session peer-1"], "never"),
-        ("?q=203.0.113.9", ["0 of 14 prefixes", "no route; no accepted path covers it"], "10.132.0.0/20"),
+        ("?q=203.0.113.9", ["0 of 14 prefixes", "not routed by ncgd; no accepted path covers it"], "10.132.0.0/20"),
         ("?page=99999999999", ["14 prefixes known", "10.128.0.0/20"], "nothing matches"),
         ("?page=-1", ["10.128.0.0/20"], "nothing matches"),
     ],
