@@ -19,7 +19,7 @@ from ncgd.decision.userspace import available
 from ncgd.decision.waiting import retries_without
 from ncgd.decision.world import SETTLE_SECONDS, CharonView, ProcessView, Rows, SpeakerView, World
 from ncgd.model import event as ev
-from ncgd.model.bgp import Session, SessionState
+from ncgd.model.bgp import TCP_FAILED, Session, SessionState
 from ncgd.model.ike import Connection, Credential, Repair, SaState, StaleSa, TunnelSa
 from ncgd.model.masquerade_event import AgentConfigRead, AgentRulesRead, ExemptionRead, NatChainsRead
 
@@ -37,6 +37,7 @@ FORGOTTEN_SECONDS = 60.0
 """A failed row that nobody has tried again for so long after it was due is not wanted any more."""
 DONE_SECONDS = 1.0
 """The same for a table that fails as a whole and of which nothing is left to write."""
+_SINCE = "; since then "
 
 
 def fold(world: World, event: ev.Event, now: float) -> World:  # noqa: PLR0912 - one case per subject
@@ -331,10 +332,16 @@ def _graceful_seconds(session: Session, world: World) -> float:
     return max(session.peer_restart_seconds or 0.0, SPEAKER_GRACE_SECONDS if is_our_restart else 0.0)
 
 
+def _still_told(before: str, reason: str) -> str:
+    """Why an attempt failed. What a NOTIFICATION said is told on while the attempts after it fail without a word."""
+    said = before.partition(_SINCE)[0]
+    return f"{said}{_SINCE}{TCP_FAILED}" if reason == TCP_FAILED and "NOTIFICATION" in said else reason or before
+
+
 def _lost(session: Session, now: float, reason: str, graceful_seconds: float) -> Session:
     """The session after it went down; its paths forward on for ``graceful_seconds`` (RFC 4724 §4.2)."""
     if session.state != SessionState.ESTABLISHED:
-        return replace(session, reason=reason or session.reason)
+        return replace(session, reason=_still_told(session.reason, reason))
     return Session(
         peer=session.peer,
         state=SessionState.CONNECT,

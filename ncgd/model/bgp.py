@@ -66,6 +66,10 @@ class Neighbor:
     advertisements: tuple[Advertisement, ...] = ()
 
 
+TCP_FAILED = "the TCP connection failed or was closed"
+"""All that the speaker tells of an attempt that ended before any BGP message did."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """A live session. ``since`` is the loop's clock in seconds."""

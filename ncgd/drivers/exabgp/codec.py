@@ -10,7 +10,7 @@ import msgspec
 
 from ncgd.drivers.exabgp import render
 from ncgd.model import prefix
-from ncgd.model.bgp import Attributes, Origin
+from ncgd.model.bgp import TCP_FAILED, Attributes, Origin
 from ncgd.model.prefix import Prefix
 
 REMEMBERED = 10_000
@@ -239,7 +239,7 @@ _ERRORS = {
 _CLASSES = {1: "message header error", 2: "OPEN error", 3: "malformed UPDATE", 5: "state machine error", 6: "cease"}
 _NOTIFICATION = re.compile(r"notification (sent|received) \((\d+),(\d+)\)")
 _WORDS = {
-    "closing connection": "the TCP connection failed or was closed",
+    "closing connection": TCP_FAILED,
     "graceful restarted negotiated, closing without sending any notification": "closed by us, to be opened again",
     "stop, message [shutting down]": "the speaker stops",
     "stop, message [removed]": "removed from the speaker",

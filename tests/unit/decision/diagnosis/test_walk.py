@@ -12,6 +12,7 @@ from ncgd.decision.diagnosis.walk import knows
 from ncgd.decision.preflight.verdict import Verdict
 from ncgd.model import event as ev
 from ncgd.model import prefix as px
+from ncgd.model.bgp import TCP_FAILED
 from ncgd.model.chains import Chain, Fate, Rule
 from ncgd.model.fib import Interface, Way
 from ncgd.model.ike import IkeFailure, SaState
@@ -203,6 +204,20 @@ def test_a_session_that_does_not_come_up(said: str, answer: KnockAnswer, reason:
     assert (step.name, step.where) == ("BGP session", "peer-1")
     assert step.problem is not None
     assert step.problem.reason == reason
+
+
+def test_what_a_notification_said_is_told_while_later_attempts_fail_without_a_word() -> None:
+    site = site_with_pods()
+    said = "we sent NOTIFICATION 2/2: bad peer AS"
+    for reason in (said, TCP_FAILED, TCP_FAILED):
+        site.tell(ev.SessionDown(peer="peer-1", reason=reason))
+    problem = next(each for each in site.report().problems if each.reason == "SessionDown")
+    assert problem.message.endswith(f"{said}; since then {TCP_FAILED}")
+    step = first(diagnosed(site, Question()))
+    assert step.problem is not None
+    assert step.problem.reason == "AsnMismatch"
+    site.tell(ev.SessionUp(peer="peer-1"), ev.SessionDown(peer="peer-1", reason=TCP_FAILED))
+    assert site.world.session("peer-1").reason == TCP_FAILED
 
 
 def strict(key: str) -> Setting:
