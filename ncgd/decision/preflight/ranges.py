@@ -21,6 +21,8 @@ METADATA = {
 }
 _BLOCK = 30
 """Cloud Router's sessions have a /30 each."""
+_TUN_PREFIX = "ipsec"
+"""charon's kernel-libipsec names its devices so: with a tunnel's own address they are those of userspace ESP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ def _clashes(
                 continue
             for text in addresses:
                 taken = ip_interface(text).ip
+                if taken == tunnel.local_tunnel_ip and name.startswith(_TUN_PREFIX):
+                    continue
                 if any(px.covers(block, px.parse(f"{taken}/{taken.max_prefixlen}")) for block in blocks):
                     yield f"node {node.name} has {taken} on {name}"
 

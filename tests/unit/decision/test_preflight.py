@@ -263,6 +263,9 @@ def test_link_local_addresses_clash_with_what_others_have_there() -> None:
     assert of_link_locals("169.254.25.9", dns) == clash
     own = replace(NODE, addresses={"ncg1": ("169.254.25.9/32",)})
     assert of_link_locals("169.254.25.9", own) == []
+    userspace = replace(NODE, addresses={"ipsec0": ("169.254.25.9/32",)})
+    assert of_link_locals("169.254.25.9", userspace) == [], "a tunnel that runs is no reason to renumber it"
+    assert of_link_locals("169.254.25.10", userspace) == clash
 
 
 @pytest.mark.parametrize(
