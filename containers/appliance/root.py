@@ -16,7 +16,10 @@ PACKAGES = (
 )
 WITHOUT = ("doc", "man", "locale", "info")
 INITRAMFS = "MODULES=most\nCOMPRESS=zstd\nCOMPRESSLEVEL=3\n"
-ENABLED = ("ncgd.service", "ncgd-seed.service", "nftables.service", "ssh.service", "systemd-networkd.service")
+ENABLED = (
+    *("ncgd.service", "ncgd-grow.timer", "ncgd-seed.service"),
+    *("nftables.service", "ssh.service", "systemd-networkd.service"),
+)
 DISABLED = (
     "e2scrub_reap.service",
     "e2scrub_all.timer",

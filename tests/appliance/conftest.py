@@ -12,6 +12,8 @@ from tests.appliance.site import APPLIANCE
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "build" / "appliance"
+DISK_BYTES = 6 << 30
+"""Of the disk that was enlarged before the first boot; it is built with 3.3 GB."""
 
 
 @pytest.fixture(scope="session")
@@ -46,12 +48,20 @@ def guest(
     request: pytest.FixtureRequest, site: None, built: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guest]:
     """The appliance, switched on for the module's tests."""
-    is_uefi = getattr(request.module, "IS_UEFI", False)
-    disk = built / ("ncgd.raw" if is_uefi else "ncgd.qcow2")
-    it = Guest(disk, tmp_path_factory.mktemp("guest"), is_uefi=is_uefi)
+    is_uefi, folder = getattr(request.module, "IS_UEFI", False), tmp_path_factory.mktemp("guest")
+    disk = built / "ncgd.raw" if is_uefi else enlarged(built / "ncgd.qcow2", folder)
+    it = Guest(disk, folder, is_uefi=is_uefi)
     it.seed(gateway.RESOURCES, has_key=getattr(request.module, "HAS_KEY", True))
     it.switch_on()
     try:
         yield it
     finally:
         it.switch_off()
+
+
+def enlarged(disk: Path, folder: Path) -> Path:
+    """The same disk with more room behind it, as for a person who has made a larger one of it."""
+    larger = folder / "enlarged.qcow2"
+    backing = ["-b", str(disk), "-F", "qcow2"]
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(larger), str(DISK_BYTES)], check=True)
+    return larger

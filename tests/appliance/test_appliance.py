@@ -7,6 +7,7 @@ import pytest
 
 from ncgd.lab import proof
 from ncgd.lab.topology import VM
+from tests.appliance.conftest import DISK_BYTES
 from tests.appliance.guest import Guest
 from tests.integration.netns import until
 from tests.lab.site_side import flowing
@@ -14,6 +15,7 @@ from tests.lab.site_side import flowing
 pytestmark = [pytest.mark.root, pytest.mark.appliance, pytest.mark.timeout(900)]
 BOOT_SECONDS = 300
 """An emulated machine on a loaded one."""
+ESP_BYTES = 256 << 20
 UNITS = ("ncgd", "ncgd-charon", "ncgd-exabgp")
 
 
@@ -58,6 +60,12 @@ def test_nothing_failed_on_the_way(guest: Guest) -> None:
     assert told(guest, "systemctl list-units --failed --plain --no-legend") == ""
     for unit in UNITS:
         assert told(guest, f"systemctl show --value -p NRestarts {unit}") == "0"
+
+
+def test_its_file_system_fills_its_disk(guest: Guest) -> None:
+    """A minute after the boot: it can wait, the gateway cannot."""
+    wanted = 0.9 * (DISK_BYTES - ESP_BYTES)  # the rest is the file system's own
+    until(lambda: int(told(guest, "df --block-size=1 --output=size / | tail -n 1")) > wanted, BOOT_SECONDS)
 
 
 def test_nobody_logs_in_with_a_password(guest: Guest) -> None:
