@@ -81,7 +81,8 @@ def undergo(lab: Lab, start: Snapshot, fault: Fault, rows: list[Row]) -> None:
     assert not clear, f"left in clear: {clear}"
     assert not row.changed, "\n".join(["not as it was:", *row.changed, gateway.screen()])
     for account in row.accounts:
-        assert account.lost * INTERVAL_SECONDS <= fault.loses_seconds, f"{account}\n{row}"
+        told = f"{account}\n{row}\n{gateway.ncgctl('events').stdout}"
+        assert account.lost * INTERVAL_SECONDS <= fault.loses_seconds, told
     now = _sessions()
     for node in fault.spares:
         assert now[node] == sessions[node] != [], f"session of {node}: was {sessions[node]}, is {now[node]}"
