@@ -39,7 +39,7 @@ def _tunnel(name: str, world: World, desired: Desired, intent: Intent) -> list[s
     if plan is None:
         why = desired.dataplane.reason if world.role.is_gateway and world.role.may_initiate else world.role.message
         return [*lines, f"  not attempted: {why}"]
-    _, reason, message = tunnel_state(plan, world)
+    passes, reason, message = tunnel_state(plan, world)
     lines.append(f"  {reason}: {message}")
     sa = world.sa(name)
     if sa and sa.ike_text:
@@ -47,7 +47,7 @@ def _tunnel(name: str, world: World, desired: Desired, intent: Intent) -> list[s
         lines.append(f"  child: {sa.child_text}")
     if failure := world.ike_failures.get(name):
         lines.append(f"  last failure: {failure.reason}: {failure.message}")
-    lines.append(f"  data path: {watch_text(plan, intent, world)}")
+    lines.append(f"  data path: {watch_text(plan, intent, world) if passes else 'nothing can pass now'}")
     if plan.link:
         lines.append(f"  interface {plan.link.name}, MTU {plan.link.mtu} for {', '.join(tunnel.ike.esp_proposals)}")
     if retry := world.retries.get(("sas", name)):

@@ -96,7 +96,7 @@ class Exabgp:
             except OSError as error:
                 raise Unavailable(f"the connection to ExaBGP's bridge broke: {error.strerror}") from error
             if not data:
-                raise Unavailable("ExaBGP has ended, or its bridge was replaced")
+                raise Unavailable("ExaBGP has ended, or has closed its connection to ncgd")
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 self._take(line)

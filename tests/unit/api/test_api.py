@@ -200,7 +200,10 @@ def test_tables(tmp_path: Path, output: str) -> None:
         ("10.128.0.7", ["10.128.0.7/32 is covered by 10.128.0.0/20", "preference", "forwards through peer-2"]),
         ("0.0.0.0/0", ["not routed", "DefaultRoute"]),
         ("172.16.0.0/12", ["not routed by ncgd; no accepted path covers it"]),
-        ("tunnel-1", ["SaDown", "AuthenticationFailed", "session peer-1: Established"]),
+        (
+            "tunnel-1",
+            ["SaDown", "AuthenticationFailed", "data path: nothing can pass now", "session peer-1: Established"],
+        ),
         ("peer-2", ["Established", "advertised with MED 50: 10.10.0.0/24", "refused 0.0.0.0/0: DefaultRoute"]),
     ],
 )
