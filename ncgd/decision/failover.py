@@ -1,23 +1,25 @@
 """Failovers as they happened: from what made a peer unable to carry, until the kernel leads all its traffic elsewhere.
 
 Two halves: ``watched`` after each decision sees who was lost, and ``taken_over`` after each write of next hop groups
-sees whose traffic has gone to others. Traffic that nobody could take over waits in a blackhole, and its failover is
-over when somebody can. A peer that is back before is no failover, and neither is one that was emptied on purpose.
-Where a Lease decides, a node that takes another's place is timed too, until the first group leads through a tunnel.
+sees whose traffic has gone to others. Traffic that nobody could take over waits in a blackhole, or goes into a tunnel
+whose data path is dead, too, and its failover is over when somebody can carry it. A peer that is back before is no
+failover, and neither is one that was emptied on purpose. Where a Lease decides, a node that takes another's place is
+timed too, until the first group leads through a tunnel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from math import inf
 
 from ncgd.decision.desired import Desired
 from ncgd.decision.routes import distinct_numbers, nexthop_id
-from ncgd.decision.sessions import doubt
+from ncgd.decision.sessions import doubt, passing, vitality
 from ncgd.decision.tunnels import tunnel_state
 from ncgd.decision.world import Lost, World
 from ncgd.model.event import TableWritten
 from ncgd.model.failover import RECENT, SESSION_DOWN, Failover, Failovers
 from ncgd.model.fib import NexthopGroup
+from ncgd.model.probe import Pulse
 from ncgd.model.spec import Peer
 
 
@@ -40,7 +42,10 @@ def watched(world: World, desired: Desired) -> World:
     for name in (world.able - able) & peers.keys():
         if each := _lost(peers[name], world, desired):
             lost[name] = each
-    return replace(world, able=able, lost=lost)
+    world = replace(world, able=able, lost=lost)
+    observed = {number: row.members for number, row in (world.nexthops or {}).items() if isinstance(row, NexthopGroup)}
+    heirs = passing(world.intent, world, desired.carriers) if world.intent else frozenset()
+    return _led_elsewhere(world, observed, heirs, world.heard)
 
 
 def taken_over(world: World, event: TableWritten) -> World:
@@ -49,26 +54,35 @@ def taken_over(world: World, event: TableWritten) -> World:
         return world
     peers = _peers_by_nexthop(world)
     accepted = {
-        key: row.members
+        row.id: row.members
         for key, row in event.set.items()
         if isinstance(row, NexthopGroup) and key not in event.outcome.failed and peers.keys() & set(row.members)
     }
-    lost, failovers = dict(world.lost), world.failovers
+    if world.taking_over is not None and accepted:
+        times = world.failovers.takeovers.plus(max(0.0, event.ended - world.taking_over))
+        world = replace(world, failovers=replace(world.failovers, takeovers=times), taking_over=None)
+    known = world.intent.peers.items() if world.intent else ()
+    heirs = {name for name, peer in known if vitality(peer.tunnel, world).pulse != Pulse.DEAD}
+    return _led_elsewhere(world, accepted, heirs, event.ended)
+
+
+def _led_elsewhere(world: World, groups: Mapping[int, tuple[int, ...]], heirs: Collection[str], at: float) -> World:
+    """The World without the lost whose traffic goes through ``heirs`` alone, after ``groups`` (members by id)."""
+    peers = _peers_by_nexthop(world)
+    able = {number for number, name in peers.items() if name in heirs}
+    lost, failovers = {}, world.failovers
     for name, each in world.lost.items():
-        replaced = {key for key, members in accepted.items() if each.nexthop not in members}
-        left = replace(each, groups=each.groups - replaced)
-        if left.groups:
-            lost[name] = left
+        led = {
+            key: able & set(groups[key])
+            for key in each.groups & groups.keys()
+            if each.nexthop not in groups[key] and able & set(groups[key])
+        }
+        if left := each.groups - led.keys():
+            lost[name] = replace(each, groups=left)
         else:
-            members = {member for key in each.groups & replaced for member in accepted.get(key, ())}
-            successors = sorted(peers[member] for member in members if member in peers)
-            failovers = _with(failovers, name, each, tuple(successors), event.ended)
-            del lost[name]
-    taking_over = world.taking_over
-    if taking_over is not None and accepted:
-        failovers = replace(failovers, takeovers=failovers.takeovers.plus(max(0.0, event.ended - taking_over)))
-        taking_over = None
-    return replace(world, lost=lost, failovers=failovers, taking_over=taking_over)
+            successors = sorted({peers[member] for members in led.values() for member in members})
+            failovers = _with(failovers, name, each, tuple(successors), at)
+    return replace(world, lost=lost, failovers=failovers)
 
 
 def lost_at(peer: str, world: World) -> float:

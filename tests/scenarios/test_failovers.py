@@ -91,6 +91,25 @@ def test_what_nobody_can_take_over_lasts_until_somebody_can() -> None:
     assert found.seconds >= 60
 
 
+def test_one_dead_path_does_not_take_over_from_another() -> None:
+    """Both paths dead, and one SA gone for it: its traffic was told to go through the other, seconds later."""
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.DEAD, tunnel_2=Pulse.DEAD)
+    site.settle()
+    site.now += 18
+    site.lose_sa("tunnel-1")
+    site.settle()
+    assert site.carries(VPC) == {"ncg-tunnel-2"}
+    assert failovers(site) == ()
+    site.now += 60
+    site.probe_finds(tunnel_2=Pulse.ALIVE)
+    site.settle()
+    assert site.carries(VPC) == {"ncg-tunnel-2"}
+    (found,) = failovers(site)
+    assert (found.peer, found.successors) == ("peer-1", ("peer-2",))
+    assert found.seconds >= 78
+
+
 def test_a_peer_that_is_back_before_has_not_failed_over() -> None:
     site = healthy_site()
     site.failing["nexthops"] = "EBUSY"
