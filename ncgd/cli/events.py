@@ -13,7 +13,7 @@ from ncgd.cli import client, colours
 from ncgd.cli.asking import ask
 from ncgd.cli.colours import GREEN, YELLOW, paint
 from ncgd.cli.completion import names
-from ncgd.cli.screen import Look
+from ncgd.cli.screen import Look, short
 from ncgd.cli.table import printable, room
 from ncgd.errors import NcgdError
 
@@ -21,7 +21,6 @@ POLL_SECONDS = 0.5
 MOST = 1000
 INTERRUPTED = 130
 """As shells say it of a program that Ctrl-C has ended."""
-_SHORT = {"OverlayVPNTunnel": "tunnel", "OverlayBGPPeer": "peer", "NetworkConnectivityGateway": "gateway"}
 _GOOD = {"TunnelUp", "SessionUp", "GatewayHealthy", "Solved"}
 
 
@@ -98,14 +97,8 @@ def lines(entry: dict[str, Any], look: Look) -> list[str]:
     """One entry: when (the last time), of what, which, and the message wrapped beside it."""
     reason, day_and_time = printable(entry["reason"]), entry["lastTime"].replace("T", " ").removesuffix("Z")
     times = f" ({entry['count']} times since {entry['time'][11:19]})" if entry["count"] > 1 else ""
-    head = f"{day_and_time}  {name(entry['object']):<20}  {reason:<20}  "
+    about = short(entry["object"].rpartition(", ")[2])  # without the file and document that a finding names first
+    head = f"{day_and_time}  {about:<20}  {reason:<20}  "
     first, *rest = look.wrapped(f"{head}{entry['message']}{times}", min(len(head), 46, look.width // 2))
     colour = YELLOW if entry["severity"] == "warning" else GREEN if reason in _GOOD else ""
     return [first.replace(reason, paint(reason, colour, colour=look.colour), 1), *rest]
-
-
-def name(of: str) -> str:
-    """``OverlayVPNTunnel/kube-system/tunnel-1`` → ``tunnel/tunnel-1``."""
-    of = of.rpartition(", ")[2]  # without the file and the document that a finding names first
-    kind, _, rest = of.partition("/")
-    return f"{_SHORT[kind]}/{rest.rpartition('/')[2]}" if kind in _SHORT else of

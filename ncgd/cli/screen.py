@@ -22,6 +22,7 @@ _DISPENSABLE_OF_TUNNELS = (
     ("IN/S", "OUT/S"),
 )
 _DISPENSABLE_OF_SESSIONS = (("ASN",), ("PEER",), ("TUNNEL",), ("UP",), ("ADVERTISED",), ("RECEIVED",))
+_SHORT = {"OverlayVPNTunnel": "tunnel", "OverlayBGPPeer": "peer", "NetworkConnectivityGateway": "gateway"}
 _COLOURS = {
     "Healthy": GREEN,
     "established": GREEN,
@@ -44,6 +45,8 @@ class Look:
     """Columns for tables, which are shown without what finds no room; None where there is no edge, as in a file."""
     rates: Mapping[str, tuple[float, float]] | None = None
     """What passes now through each tunnel, in and out, in bytes per second; None where that is not known."""
+    rows: int | None = None
+    """Lines that are seen at once, on the live screen, which is terse; None where all are, as in a file."""
 
     def wrapped(self, text: str, indent: int = 10) -> list[str]:
         """Lines no longer than the screen is wide, the later ones indented."""
@@ -60,28 +63,41 @@ def render(status: dict[str, Any], look: Look = Look()) -> str:
 
 def lines(status: dict[str, Any], look: Look) -> list[str]:
     """The whole screen."""
-    dataplane, word = status["dataplane"], status["status"]
+    word = status["status"]
     painted = paint(word, _COLOURS.get(word, ""), colour=look.colour)
     first, *rest = look.wrapped(f"Gateway   {word}   {status['gateway']} on node {status['node']}, {status['mode']}")
-    return [
+    head = [
         *_stall(status["stalledSeconds"], look),
         first.replace(word, painted, 1),
         *rest,
         *_role(status["role"], look),
         *_crossing(status["crossing"], look),
-        *look.wrapped(f"Dataplane {dataplane['mode']}: {dataplane['reason']}"),
-        "",
-        *_tunnels(status["tunnels"], look),
-        "",
-        *_sessions(status["peers"], look),
-        "",
+        *look.wrapped(f"Dataplane {_dataplane(status['dataplane'], look)}"),
+    ]
+    facts = [
         *look.wrapped(_routes(status["routes"])),
         *look.wrapped(f"Leaks     {_leaks(status['leakProtection'])}"),
         *look.wrapped(f"Sources   {_sources(status['masquerade'])}"),
         *(line for table, reason in status["held"].items() for line in look.wrapped(f"Waiting   {table}: {reason}")),
-        "",
-        *_problems(status["problems"], look),
     ]
+    blocks = [head, _tunnels(status["tunnels"], look), _sessions(status["peers"], look), facts]
+    problems = _problems(status["problems"], look)
+    blocks.insert(_place(problems, blocks, look.rows), problems)
+    return [line for block in blocks for line in ("", *block)][1:]
+
+
+def _place(problems: list[str], blocks: list[list[str]], rows: int | None) -> int:
+    """How many blocks come before the problems: all where there is room, else as many as leave the problems whole."""
+    if rows is None:
+        return len(blocks)
+    above = [sum(len(block) + 1 for block in blocks[:count]) for count in range(len(blocks) + 1)]
+    return max((count for count in range(2, len(above)) if above[count] + len(problems) <= rows), default=1)
+
+
+def _dataplane(dataplane: dict[str, str], look: Look) -> str:
+    # what the probe saw stands in brackets after the verdict
+    reason = dataplane["reason"] if look.rows is None else dataplane["reason"].partition(" (")[0]
+    return f"{dataplane['mode']}: {reason}"
 
 
 def _stall(seconds: int, look: Look) -> list[str]:
@@ -201,15 +217,24 @@ def _sources(masquerade: dict[str, Any]) -> str:
 def _problems(problems: list[dict[str, Any]], look: Look) -> list[str]:
     if not problems:
         return ["Problems  none"]
-    lines = ["Problems"]
+    lines, hint = ["Problems"], ""
     for problem in problems:
         mark, code = ("warning", YELLOW) if problem["severity"] == "warning" else ("ERROR", RED)
-        text = f"  {mark} {problem['reason']} {problem['object']}: {problem['message']}"
-        first, *rest = look.wrapped(text, 8)
+        about = problem["object"] if look.rows is None else short(problem["object"])
+        first, *rest = look.wrapped(f"  {mark} {problem['reason']} {about}: {problem['message']}", 8)
         lines += [first.replace(mark, paint(mark, code, colour=look.colour), 1), *rest]
-        if problem["hint"]:
-            lines += look.wrapped(f"        → {problem['hint']}")
+        is_told = look.rows is not None and problem["hint"] == hint
+        hint = problem["hint"]
+        if hint:
+            lines += look.wrapped(f"        → {'as above' if is_told else hint}")
     return lines
+
+
+def short(about: str) -> str:
+    """``OverlayVPNTunnel/kube-system/tunnel-1`` → ``tunnel/tunnel-1``; what else is in it stays."""
+    where, comma, of = about.rpartition(", ")  # a finding names its file and document first
+    kind, _, rest = of.partition("/")
+    return f"{where}{comma}{_SHORT[kind]}/{rest.rpartition('/')[2]}" if kind in _SHORT else about
 
 
 def _painted(line: str, look: Look) -> str:

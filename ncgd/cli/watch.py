@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def watch_status(path: Path) -> None:
                     view.look()
                     due = time.monotonic() + SECONDS
                 columns, rows = terminal.size
-                lines = view.lines(columns)
+                lines = view.lines(columns, rows - 1)
                 top = max(0, min(top, len(lines) - rows + 1))
                 terminal.show([view.headline(columns, more=len(lines) - top > rows - 1), *lines[top:]])
                 key = terminal.key(max(0.0, due - time.monotonic()))
@@ -82,13 +83,14 @@ class _View:
         text = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC"
         return paint(f"{text}{keys:>{max(0, columns - len(text))}}", BOLD, colour=self._colour)
 
-    def lines(self, columns: int) -> list[str]:
-        """All below it."""
-        look = screen.Look(colour=self._colour, width=max(40, columns), table_width=columns, rates=self._now)
+    def lines(self, columns: int, rows: int) -> list[str]:
+        """All below it, of which so many rows are seen at once."""
+        look = screen.Look(colour=self._colour, width=max(40, columns), table_width=columns, rates=self._now, rows=rows)
         silence = []
         if self._silent_since is not None:
             seconds = time.monotonic() - self._silent_since
             text = f"Silent for {seconds:.0f} s, what follows is older: {self._why}"
             silence = [paint(line, RED, colour=self._colour) for line in look.wrapped(text)]
+        look = replace(look, rows=rows - len(silence))
         lately = [line for each in self._events for line in events.lines(each, look)]
         return [*silence, *screen.lines(self._status, look), "", "Lately, newest first (UTC)", *lately]
