@@ -13,12 +13,15 @@ from typing import Any
 
 from ncgd.lab.failure import LabFailure, run
 from ncgd.lab.interface import Interface
+from ncgd.lab.processes import wait_until
 from ncgd.lab.topology import PINNED_VM, POD, VM, inside, namespace
 
 PINGS = 5
 _CLONE_NEWNET = 0x4000_0000
 _PIN_TABLE = "7001"
 _TCP_SECONDS = 5.0
+_VPC_SECONDS = 15.0
+"""Routers dial the VM's BIRD again after 5 s at most."""
 
 
 def ping_through(each: Interface, device: str) -> str:
@@ -96,7 +99,9 @@ def tcp(client_node: str, client: str, server_node: str, server: str) -> str:
 
 
 def tcp_both_ways() -> list[str]:
-    """The VM opens a connection to the pod, then the pod to the VM."""
+    """The VM opens a connection to the pod, once the VPC has told it the way, then the pod to the VM."""
+    known = ("ip", "-n", namespace("vm"), "route", "get", POD)
+    wait_until(lambda: subprocess.run(known, capture_output=True, check=False).returncode == 0, _VPC_SECONDS)
     return [tcp("vm", VM, "pod", POD), tcp("pod", POD, "vm", VM)]
 
 

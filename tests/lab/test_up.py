@@ -1,10 +1,12 @@
 """What `up` promises, on a lab that stays up while the tests look at it."""
 
 import re
+from threading import Timer
 
 import pytest
 
 from tests.integration.netns import until
+from tests.lab.cloud_side import birdc
 from tests.lab.conftest import Lab, assert_only_ike_and_esp_crosses
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -32,6 +34,17 @@ def test_up_again_says_so_and_proves_it_again(lab: Lab) -> None:
     again = lab.prove()
     assert "already up" in again
     assert "5 of 5 through tunnel-2" in again
+
+
+def test_a_vpc_that_learns_the_way_back_late_is_waited_for(lab: Lab) -> None:
+    """The gateway is Healthy once it has learned; the VM has its routes from the routers, when these have told it."""
+    birdc("vm", "disable", '"cloud*"')
+    late = Timer(1.0, birdc, ("vm", "enable", '"cloud*"'))
+    late.start()
+    try:
+        assert "pod 10.10.0.10 -> vm 10.128.0.10: each sees" in lab.prove()
+    finally:
+        late.join()
 
 
 def test_up_with_other_options_is_refused(lab: Lab) -> None:
