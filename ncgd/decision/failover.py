@@ -67,7 +67,7 @@ def taken_over(world: World, event: TableWritten) -> World:
 
 
 def _led_elsewhere(world: World, groups: Mapping[int, tuple[int, ...]], heirs: Collection[str], at: float) -> World:
-    """The World without the lost whose traffic goes through ``heirs`` alone, after ``groups`` (members by id)."""
+    """The World without the lost whose traffic goes through ``heirs``, after ``groups`` (members by id)."""
     peers = _peers_by_nexthop(world)
     able = {number for number, name in peers.items() if name in heirs}
     lost, failovers = {}, world.failovers

@@ -113,7 +113,9 @@ def _fold_ike(world: World, event: ev.CharonUp | ev.CharonLost | ev.SasRead | ev
         case ev.SasRead(charon=name, sas=sas):
             before = world.charons.get(name, CharonView())
             sas = {tunnel: _with_origin(sa, before.sas.get(tunnel)) for tunnel, sa in sas.items()}
-            view = replace(before, is_up=True, is_read=True, was_read=True, sas=sas)
+            ids = (ike_id for sa in sas.values() for ike_id in sa.answered_ike_ids)
+            answered = {ike_id: before.answered.get(ike_id, world.now) for ike_id in ids}
+            view = replace(before, is_up=True, is_read=True, was_read=True, sas=sas, answered=answered)
             return _fold_sas(replace(world, charons={**world.charons, name: view}), name, sas)
         case ev.IkeFailed(failure=failure):
             failures = {**world.ike_failures, failure.tunnel: failure}

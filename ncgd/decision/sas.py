@@ -11,6 +11,8 @@ from ncgd.model.probe import Pulse
 
 REPAIR_AFTER_SECONDS = 1.0
 """How long a data path is dead, and its IKE SA old, before a new one is tried: most that fails comes back sooner."""
+AUTHENTICATION_SECONDS = 10.0
+"""charon tries anew after 9 s of silence: an attempt that is answered and not up by then is not about to be."""
 
 
 def plan_sas(world: World, desired: Desired) -> Delta[object, object]:
@@ -117,7 +119,7 @@ def _attempt(sa: TunnelSa) -> str:
 def _superfluous(sa: TunnelSa, connection: Connection, charon: str, world: World) -> set[object]:
     """The IKE SAs of a wanted tunnel to end.
 
-    An attempt that the peer has answered is ended once it is up, or not answered any more: charon breaks attempts off
+    An attempt that the peer has answered is given time to come up, and is ended then: charon breaks attempts off
     without a word, and a peer that has authenticated one keeps it until its dead peer detection.
     """
     if sa.pending_ike_id and not world.role.may_initiate:  # the peer would take the new one, and forget the old one
@@ -130,4 +132,6 @@ def _superfluous(sa: TunnelSa, connection: Connection, charon: str, world: World
     ending = {_attempt(sa)} if is_unwanted else set()
     if is_current or sa.state == SaState.CONNECTING:
         ending |= set(sa.stale_ike_ids)
-    return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in ending - {"", *sa.answered_ike_ids}}
+    since = world.charons[charon].answered
+    spared = {each for each in sa.answered_ike_ids if world.now - since.get(each, world.now) < AUTHENTICATION_SECONDS}
+    return {StaleSa(charon=charon, ike_id=ike_id) for ike_id in ending - spared - {""}}

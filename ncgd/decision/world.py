@@ -49,6 +49,8 @@ class CharonView:
     """Read at least once since we started: what it does not tell is not unseen but gone."""
     sas: Mapping[str, TunnelSa] = field(default_factory=dict)
     """Last known; still true, as far as we know, while VICI is away."""
+    answered: Mapping[str, float] = field(default_factory=dict)
+    """Attempts that their peer has answered, by id of the IKE SA, and since when (the loop's clock)."""
     reason: str = ""
 
     @property

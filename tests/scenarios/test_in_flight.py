@@ -157,6 +157,18 @@ def test_a_superfluous_attempt_is_not_broken_off_while_the_peer_may_take_it_for_
     assert ended == [frozenset({StaleSa(charon="charon", ike_id="77")})]
 
 
+def test_an_attempt_that_is_answered_and_never_comes_up_is_broken_off_all_the_same() -> None:
+    """UDP 4500 is blocked, 500 is not: charon would go on for ever, and nobody would repair a dead data path."""
+    site = healthy_site()
+    beside = replace(site.sas["tunnel-1"], stale_ike_ids=("77",), answered_ike_ids=("77",))
+    before = len(site.plans)
+    for _ in range(12):
+        site.tell(ev.SasRead(charon="charon", sas={**site.sas, "tunnel-1": beside}))
+        site.after(1)
+    ended = [step.delta.remove for plan in site.plans[before:] for step in plan.steps if is_sas(step)]
+    assert ended[:1] == [frozenset({StaleSa(charon="charon", ike_id="77")})]
+
+
 def test_an_attempt_that_charon_refused_is_no_problem_once_it_is_not_wanted() -> None:
     site = healthy_site()
     site.failing["sas"] = "no such child"
