@@ -43,6 +43,14 @@ def birdc(node: str, *command: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
+def told(node: str) -> str:
+    """What a Cloud Router task knows and has logged of its sessions, and its TCP connections: for a test that failed."""
+    known = birdc(node, "show", "protocols", "all", "site")
+    connections = subprocess.run(inside(node, "ss", "-Htnapo"), capture_output=True, text=True, check=False).stdout
+    logged = processes.log_of(node, "bird").read_text(errors="replace").splitlines()[-30:]
+    return "\n".join((f"{node}:", known, connections, *logged))
+
+
 def _prefixes(answer: str) -> set[str]:
     return {line.split()[0] for line in answer.splitlines() if "/" in line.partition(" ")[0]}
 

@@ -15,6 +15,7 @@ import yaml
 from ncgd.lab import gateway
 from ncgd.lab.topology import POD, inside, namespace
 from tests.integration.netns import until
+from tests.lab import cloud_side
 
 TUNNELS = "overlay-vpn-tunnels.yaml"
 PEERS = "overlay-bgp-peers.yaml"
@@ -58,7 +59,9 @@ def healthy() -> dict[str, Any]:
     try:
         return until(settled, 60)
     except AssertionError as error:
-        raise AssertionError(f"not Healthy:\n{gateway.screen()}") from error
+        far = "\n".join(map(cloud_side.told, NODE_OF.values()))
+        near = subprocess.run(inside("gw", "ss", "-Htnapo"), capture_output=True, text=True, check=False).stdout
+        raise AssertionError(f"not Healthy:\n{gateway.screen()}\n{near}\n{far}") from error
 
 
 def screen() -> str:

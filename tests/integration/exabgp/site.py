@@ -108,6 +108,11 @@ class Site:
         assert self._speaker is not None
         return self._speaker.pid
 
+    def sockets(self) -> int:
+        """How many sockets ExaBGP has open; it talks to the bridge by pipes."""
+        links = (file.readlink() for file in Path(f"/proc/{self.speaker_pid}/fd").iterdir())
+        return sum(str(link).startswith("socket:") for link in links)
+
     def resets(self, peer: int) -> int:
         """How many connections the kernel of a peer has refused."""
         names, values = (line.split() for line in self.spaces[peer].run("grep", "Tcp:", "/proc/net/snmp").splitlines())

@@ -114,6 +114,33 @@ def test_a_removed_neighbour_drops_our_routes_at_once(lab: Site) -> None:
     asyncio.run(scenario())
 
 
+def test_a_neighbour_that_is_removed_while_it_dials_leaves_no_connection_behind(lab: Site) -> None:
+    """It would come to be after all: the peer ends the session that the next neighbour has, and waits for this one."""
+
+    async def scenario() -> None:
+        one, two = lab.birds
+        two.start(["10.2.0.0/16"])
+        async with lab.driver() as (speaker, mailbox):
+            lab.gateway.ip("addr del 169.254.1.2/30 dev xb1")
+            await speaker.neighbors.write(wanted(lab.neighbor(1)))
+            await speaker.neighbors.write(wanted(lab.neighbor(2)))
+            await mailbox.until(lambda: mailbox.prefixes("peer-2"), "the other session; the first had many turns to fail")
+
+            lab.spaces[0].run("nft", "add table ip silence")
+            lab.spaces[0].run("nft", "add chain ip silence input { type filter hook input priority 0; policy drop; }")
+            lab.gateway.ip("addr add 169.254.1.2/30 dev xb1")
+            await mailbox.until(lambda: lab.gateway.run("ss", "-Htn", "state", "syn-sent"), "it dials")
+            await speaker.neighbors.write(Delta(remove=frozenset({"peer-1"})))
+            await mailbox.until(lambda: lab.sockets() == 1, "the other session's is the only socket", seconds=10)
+
+            one.start(["10.1.0.0/16"])
+            lab.spaces[0].run("nft", "delete table ip silence")
+            await speaker.neighbors.write(wanted(lab.neighbor(1)))
+            await mailbox.until(lambda: mailbox.prefixes("peer-1"), "the new one talks")
+
+    asyncio.run(scenario())
+
+
 def test_what_belongs_to_the_session_restarts_it(lab: Site) -> None:
     """A new hold time, and a new interface, which ExaBGP by itself does not notice."""
 
