@@ -61,7 +61,7 @@ def find_problems(
         *(_of_finding(finding) for finding in intent.findings),
         *sa_problems(world, desired),
         *_of_tunnels(world, tunnels, silent),
-        *_of_peers(peers, intent),
+        *_of_peers(peers, _at_fault(tunnels), intent),
         *_of_rows(world, desired),
         *_of_others(world),
         *_of_protection(world, intent),
@@ -179,9 +179,14 @@ def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], silent: set[str
         yield Problem(reason=reason, object=str(tunnel.ref), message=tunnel.message, hint=hint)
 
 
-def _of_peers(peers: tuple[PeerReport, ...], intent: Intent) -> Iterator[Problem]:
+def _at_fault(tunnels: tuple[TunnelReport, ...]) -> frozenset[str]:
+    """Tunnels that carry nothing, so that no session through them can be up."""
+    return frozenset(row.ref.name for row in tunnels if not row.is_usable and row.reason != TunnelReason.NO_SESSION)
+
+
+def _of_peers(peers: tuple[PeerReport, ...], at_fault: frozenset[str], intent: Intent) -> Iterator[Problem]:
     for peer in peers:
-        if peer.reason in {SessionReason.CONNECTING, SessionReason.GRACEFUL}:
+        if peer.reason in {SessionReason.CONNECTING, SessionReason.GRACEFUL} and peer.tunnel not in at_fault:
             yield Problem(
                 reason="SessionDown",
                 object=str(peer.ref),

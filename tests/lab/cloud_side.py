@@ -44,7 +44,7 @@ def birdc(node: str, *command: str) -> str:
 
 
 def told(node: str) -> str:
-    """What a Cloud Router task knows and has logged of its sessions, and its TCP connections: for a test that failed."""
+    """What a Cloud Router task knows and has logged, and its TCP connections: for a test that failed."""
     known = birdc(node, "show", "protocols", "all", "site")
     connections = subprocess.run(inside(node, "ss", "-Htnapo"), capture_output=True, text=True, check=False).stdout
     logged = processes.log_of(node, "bird").read_text(errors="replace").splitlines()[-30:]

@@ -10,6 +10,7 @@ from ncgd.model import prefix as px
 from ncgd.model.bgp import SessionState
 from ncgd.model.delta import Outcome
 from ncgd.model.ike import Charon, IkeFailure, SaState, TunnelSa
+from ncgd.model.probe import Pulse
 from ncgd.model.report import Health
 from ncgd.model.spec import DataplaneChoice, Intent
 from ncgd.plan.plan import Step
@@ -246,3 +247,16 @@ def test_a_peer_that_dies_just_after_our_speaker_has_started_is_not_forwarded_to
     site.tell(ev.SessionDown(peer="peer-1", reason="closed", is_graceful=True))
     site.settle()
     assert site.carries(VPC) == {"ncg-tunnel-2"}
+
+
+def test_a_session_that_ends_with_its_tunnel_is_no_problem_of_its_own() -> None:
+    site = healthy_site()
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.ALIVE)
+    site.probe_finds(tunnel_1=Pulse.DEAD)
+    site.tell(ev.SessionDown(peer="peer-1", reason="hold timer expired"))
+    site.one_pass()
+    assert [problem.reason for problem in site.report().problems] == ["DataPathDead"]
+    site.probe_finds(tunnel_1=Pulse.ALIVE)
+    site.tell(ev.SessionDown(peer="peer-1", reason="hold timer expired"))
+    site.one_pass()
+    assert [problem.reason for problem in site.report().problems] == ["SessionDown"]

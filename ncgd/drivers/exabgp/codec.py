@@ -242,7 +242,7 @@ _WORDS = {
     "closing connection": TCP_FAILED,
     "graceful restarted negotiated, closing without sending any notification": "closed by us, to be opened again",
     "stop, message [shutting down]": "the speaker stops",
-    "stop, message [removed]": "removed from the speaker",
+    "stop, message [removed]": "closed by us: its tunnel is down, or its configuration was changed",
     "": "the speaker gave no reason",
 }
 
