@@ -127,6 +127,22 @@ def test_a_node_names_the_capability_that_it_lacks(project: Compose, node: str) 
         project.down()
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
+def test_mirror_and_proxy_are_those_of_the_build_arguments(
+    project: Compose, client: docker.DockerClient, name: str
+) -> None:
+    """Neither is there: a build that asks another one would get on."""
+    build = project.services["ncgd"]["build"]
+    mirror = "deb [trusted=yes] http://mirror.invalid/debian bookworm main"
+    arguments = {**build["args"], "APT_SOURCES": mirror, name: "http://127.0.0.1:9"}
+    with pytest.raises(docker.errors.BuildError) as failed:
+        build_image(client, {**build, "args": arguments}, f"{PROJECT}:never", nocache=True)
+    said = "".join(line.get("stream", "") for line in failed.value.build_log)
+    assert "http://mirror.invalid/debian" in said
+    assert "127.0.0.1:9" in said
+    assert said.count("Failed to fetch") == said.count("http://mirror.invalid/debian/dists") > 0
+
+
 def test_no_build_file_names_a_mirror() -> None:
     texts = [
         path.read_text() for path in Path(ROOT, "containers").iterdir() if path.name in {"Dockerfile", "apt-install"}
