@@ -123,7 +123,7 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     "ESP dropped": (
         dropped_at("internet", "forward", f"ip daddr {CLOUD0} udp dport 4500 @th,64,32 != 0"),
         "DataPathDead",
-        "packets went in",
+        "UDP 500: answered, UDP 4500: answered",
     ),
     "MTU black hole": (
         dropped_at("internet", "forward", f"ip daddr {CLOUD0} ip length > 1300"),

@@ -8,6 +8,7 @@ from ncgd.decision.sessions import watch_text
 from ncgd.decision.tunnels import TunnelPlan, tunnel_state
 from ncgd.model.ike import SaState, TunnelSa
 from ncgd.model.look import IkeReach, Walk, seen
+from ncgd.model.prefix import IPAddress
 from ncgd.model.reason import Cause, TunnelReason
 from ncgd.model.report import Problem
 
@@ -80,9 +81,7 @@ def _ike(plan: TunnelPlan, scene: Scene) -> Walk[Step]:
 def _unreachable(plan: TunnelPlan, sa: TunnelSa | None, problem: Problem) -> Walk[Step]:
     """Ask the peer from a fresh port, which no state of either end is in the way of."""
     name, peer = plan.tunnel.name, plan.tunnel.remote_address
-    answers = yield from seen(IkeReach(peer))
-    deaf = [port for port in (_IKE, _NAT) if answers.get(port) != _ANSWERED]
-    told = ", ".join(f"UDP {port}: {answers.get(port, _SILENT)}" for port in (_IKE, _NAT))
+    deaf, told = yield from _asked(peer)
     if not deaf and sa is not None and sa.state == SaState.CONNECTING and sa.ike_id in sa.answered_ike_ids:
         deaf = [_NAT]  # it answered the first message, which goes to 500, and not the second
     if len(deaf) == 1:
@@ -94,6 +93,13 @@ def _unreachable(plan: TunnelPlan, sa: TunnelSa | None, problem: Problem) -> Wal
             f"something on the way drops UDP {deaf[0]}: allow it in both directions, here and at the far end",
         )
     return found("IKE", name, problem, f"asked just now: {told}")
+
+
+def _asked(peer: IPAddress) -> Walk[tuple[list[int], str]]:
+    """Ports on which no IKE answers there, and what came of each."""
+    answers = yield from seen(IkeReach(peer))
+    deaf = [port for port in (_IKE, _NAT) if answers.get(port) != _ANSWERED]
+    return deaf, ", ".join(f"UDP {port}: {answers.get(port, _SILENT)}" for port in (_IKE, _NAT))
 
 
 def _presented(plan: TunnelPlan, scene: Scene) -> str:
@@ -121,12 +127,14 @@ def _keys(plan: TunnelPlan, scene: Scene) -> Step:
     return fine("ESP keys", name, sa.child_text if sa and sa.child_text else str(reason))
 
 
-def _data_path(plan: TunnelPlan, scene: Scene) -> Step:
+def _data_path(plan: TunnelPlan, scene: Scene) -> Walk[Step]:
     name, about = plan.tunnel.name, str(plan.tunnel.ref)
     sa = scene.world.sa(name) or TunnelSa(tunnel=name, state=SaState.DOWN)
     packets = f"since its keys {sa.packets_out} packets went in, {sa.packets_in} came out"
     if problem := scene.told(TunnelReason.PATH_DEAD, about=about):
-        return found("data path", name, problem, packets)
+        _, told = yield from _asked(plan.tunnel.remote_address)
+        common = scene.told("NothingAnswers", about=str(scene.intent.gateway.ref))
+        return found("data path", name, common or problem, f"{packets}; asked just now: {told}")
     is_mute = sa.packets_out >= _SOME_PACKETS and not sa.packets_in and sa.child_seconds >= _SOME_SECONDS
     if is_mute:
         return wrong(

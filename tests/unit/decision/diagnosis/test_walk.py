@@ -168,6 +168,19 @@ def test_a_dead_data_path_ends_the_walk_unless_there_is_another_way() -> None:
     assert diagnosis.first.reason == "DataPathDead"
 
 
+def test_what_all_tunnels_share_is_named_when_all_data_paths_are_dead() -> None:
+    site = site_with_pods()
+    site.probe_finds(tunnel_1=Pulse.ALIVE, tunnel_2=Pulse.ALIVE)
+    site.probe_finds(tunnel_1=Pulse.DEAD, tunnel_2=Pulse.DEAD)
+    site.settle()
+    asked: dict[Look[Any], Any] = {IkeReach(site.intent.tunnels["tunnel-1"].remote_address): {500: "answered"}}
+    step = first(diagnosed(site, Question(), asked))
+    assert step.problem is not None
+    assert (step.name, step.where, step.problem.reason) == ("data path", "tunnel-1", "NothingAnswers")
+    assert "asked just now: UDP 500: answered, UDP 4500: silent" in step.saw
+    assert "this machine's uplink" in step.problem.hint
+
+
 def test_a_tunnel_that_nothing_ever_came_out_of() -> None:
     site = site_with_pods()
     site.sas["tunnel-1"] = replace(site.sas["tunnel-1"], packets_out=20, packets_in=0, child_seconds=9)
