@@ -62,7 +62,7 @@ def _parent(pid: int) -> int:
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
-        return 0
+        return pid  # it has ended: left out, like a fork
 
 
 def _command_line(pid: int) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import re
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -240,10 +241,13 @@ def tun_interface(pid: int, proc: Path = Path("/proc")) -> str | None:
     ``ipsec0``, ``ipsec1``, … in order of start, and finds it again by that name: it must not be renamed.
     """
     try:
-        for entry in (proc / str(pid) / "fdinfo").iterdir():
-            for line in entry.read_text().splitlines():
-                if line.startswith("iff:"):
-                    return line.removeprefix("iff:").strip()
+        files = list((proc / str(pid) / "fdinfo").iterdir())
     except OSError:
         return None
+    for file in files:
+        with suppress(OSError):  # closed meanwhile
+            for line in file.read_text().splitlines():
+                key, _, name = line.partition(":")
+                if key == "iff" and name.strip():
+                    return name.strip()
     return None

@@ -110,8 +110,11 @@ class Site:
 
     def sockets(self) -> int:
         """How many sockets ExaBGP has open; it talks to the bridge by pipes."""
-        links = (file.readlink() for file in Path(f"/proc/{self.speaker_pid}/fd").iterdir())
-        return sum(str(link).startswith("socket:") for link in links)
+        count = 0
+        for file in Path(f"/proc/{self.speaker_pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                count += str(file.readlink()).startswith("socket:")
+        return count
 
     def resets(self, peer: int) -> int:
         """How many connections the kernel of a peer has refused."""

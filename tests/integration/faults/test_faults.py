@@ -7,7 +7,7 @@ import pytest
 from tests.integration.faults import causes, wires
 from tests.integration.faults.snapshot import Snapshot
 from tests.integration.faults.traffic import LARGE
-from tests.integration.faults.trial import Fault, Row, undergo
+from tests.integration.faults.trial import Fault, Row, sessions, undergo
 from tests.integration.faults.wires import ESP, FROM, FROM_OTHER, TO, TO_OTHER, path_drops
 from tests.integration.netns import until
 from tests.lab import site_side
@@ -63,17 +63,24 @@ FAULTS = (
 def short_hold_time(lab: Lab) -> Iterator[None]:
     """The first peer's session takes 6 s of silence for its end."""
     before = lab.processes("ncgd")
-    with edited(PEERS) as documents:
-        documents[0]["spec"]["holdTime"] = 6
+    _set_hold_time(6)
     yield
-    with edited(PEERS) as documents:
-        del documents[0]["spec"]["holdTime"]
+    _set_hold_time(None)
     assert lab.processes("ncgd") == before
+
+
+def _set_hold_time(seconds: int | None) -> None:
+    """Edit the first peer, and wait until its session has been made anew with that."""
+    last = sessions()["cloud0"]
+    with edited(PEERS) as documents:
+        documents[0]["spec"].pop("holdTime", None)
+        documents[0]["spec"] |= {} if seconds is None else {"holdTime": seconds}
+    until(lambda: (now := sessions()["cloud0"]) and now != last, 30, "another session")
+    site_side.healthy()
 
 
 @pytest.mark.usefixtures("short_hold_time")
 def test_survives_that_the_hold_time_expires(lab: Lab, start: Snapshot, rows: list[Row]) -> None:
-    until(lambda: site_side.peer("peer-1")["status"] == "established", 20)
     undergo(lab, start, Fault(name="BGP hold time expires", cause=causes.router_frozen), rows)
 
 

@@ -63,7 +63,7 @@ HEADING = f"{'fault':44} {'ESP':9} {'out, ms':>8} {'back, ms':>8} {'lost':>6}   
 def undergo(lab: Lab, start: Snapshot, fault: Fault, rows: list[Row]) -> None:
     """Let a fault happen under traffic and wait until all is as it was; the row is there also when that fails."""
     site_side.healthy()
-    sessions = _sessions()
+    before = sessions()
     row = Row(fault=fault.name, esp=gateway.status()["dataplane"]["mode"])
     rows.append(row)
     with watching() as clear:
@@ -83,9 +83,9 @@ def undergo(lab: Lab, start: Snapshot, fault: Fault, rows: list[Row]) -> None:
     for account in row.accounts:
         told = f"{account}\n{row}\n{gateway.ncgctl('events').stdout}"
         assert account.lost * INTERVAL_SECONDS <= fault.loses_seconds, told
-    now = _sessions()
+    now = sessions()
     for node in fault.spares:
-        assert now[node] == sessions[node] != [], f"session of {node}: was {sessions[node]}, is {now[node]}"
+        assert now[node] == before[node] != [], f"session of {node}: was {before[node]}, is {now[node]}"
     assert "Traceback" not in site_side.log_text()
     assert "a bug in ncgd" not in site_side.log_text()
 
@@ -120,7 +120,7 @@ def _changed(lab: Lab, start: Snapshot) -> list[str]:
     return []
 
 
-def _sessions() -> dict[str, list[str]]:
+def sessions() -> dict[str, list[str]]:
     """Both ends of the TCP connection of each Cloud Router task's session: another session has another port."""
     find = ("ss", "-Htn", "state", "established", "( sport = :179 or dport = :179 ) and dst 169.254.0.0/16")
     return {

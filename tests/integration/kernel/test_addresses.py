@@ -27,7 +27,9 @@ def write(space: Namespace, delta: Delta[AddressKey, Address]) -> Mapping[Addres
 
 
 def shown(space: Namespace, interface: str = "a0") -> str:
-    return space.ip(f"-o addr show {interface}")
+    """But for the link-local address, which is the kernel's, and tentative for a second or two."""
+    lines = space.ip(f"-o addr show {interface}").splitlines()
+    return "\n".join(line for line in lines if "fe80:" not in line)
 
 
 def test_addresses_are_set_once_and_survive_being_set_again() -> None:
