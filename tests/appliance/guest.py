@@ -84,7 +84,10 @@ class Guest:
         options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
         options += ["-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR", "-i", str(self._key)]
         argv = inside("pod", "ssh", *options, "root@10.10.0.1", *command)
-        return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
+        try:
+            return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
+        except subprocess.TimeoutExpired as late:  # as if it did not answer: whoever waits asks again
+            return subprocess.CompletedProcess(argv, 255, "", str(late))
 
     def status(self) -> dict[str, Any]:
         """``ncgctl status -o json``; empty while there is no answer."""

@@ -98,9 +98,12 @@ def test_a_restart_is_noticed_by_no_packet(guest: Guest, unit: str) -> None:
 
 def test_a_charon_that_was_restarted_has_its_tunnels_again(guest: Guest) -> None:
     told(guest, "systemctl restart ncgd-charon")
-    until(
-        lambda: all(tunnel["usable"] and tunnel["establishedSeconds"] < 60 for tunnel in guest.status()["tunnels"]), 120
-    )
+
+    def has_new_tunnels() -> bool:
+        tunnels = guest.status().get("tunnels", [])
+        return bool(tunnels) and all(each["usable"] and each["establishedSeconds"] < 60 for each in tunnels)
+
+    until(has_new_tunnels, 120)
     healthy(guest)
 
 

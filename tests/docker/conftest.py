@@ -8,6 +8,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
+from ncgd.lab.topology import POD
 from tests.docker import debian_image
 from tests.docker.compose import Compose, environment
 from tests.docker.engine import why_unreachable
@@ -38,6 +39,7 @@ def healthy(lab: Compose) -> None:
         until(lambda: not unwell(), HEALTHY_SECONDS, "all services are healthy")
     except AssertionError as error:
         raise AssertionError("\n".join(f"== {name}\n{log(lab[name])[-3000:]}" for name in unwell())) from error
+    until(lambda: lab["vm"].exec_run(["ip", "route", "get", POD])[0] == 0, 30, "the VPC knows the way back")
 
 
 def health(container: Container) -> str:

@@ -122,11 +122,11 @@ def test_only_nodes_with_the_label_take_part_and_what_is_missing_is_told(places:
             Player(place, "stranger") as d,
         ):
             await until(a.is_active)
+            await until(lambda: "has no label networking.gke.io/ncgd-gateway" in b.role.message)
+            await until(lambda: "says false" in c.role.message)
+            await until(lambda: "there is no Node stranger" in d.role.message)
             await until(lambda: all(each.role.holder == labelled for each in (b, c, d)))
             assert {each.role.part for each in (b, c, d)} == {Part.NODE}
-            assert "has no label networking.gke.io/ncgd-gateway" in b.role.message
-            assert "says false" in c.role.message
-            assert "there is no Node stranger" in d.role.message
             await place.edit("Node", bare, "metadata.labels", {"networking.gke.io/ncgd-gateway": "true"})
             await until(lambda: b.role.part == Part.STANDBY)
             await place.edit("Node", labelled, "metadata.labels", {})

@@ -168,8 +168,8 @@ def test_transition_times_outlive_a_restart_and_tell_of_a_change(places: Places,
             first = await ready()
         async with Running(place, wall=lambda: _time(next(wall))) as it:
             await it.until_whole()
-            site = it.comes_up()
             before = (await place.get("OverlayVPNTunnel", "tunnel-1"))["status"]["LastReportTime"]
+            site = it.comes_up()
 
             async def is_written_again() -> bool:
                 item = await place.get("OverlayVPNTunnel", "tunnel-1")

@@ -143,7 +143,7 @@ def test_what_is_wrong_and_what_to_do_is_seen_at_once_on_80x24(
 ) -> None:
     site = stricken(reason, *numbers)
     wanted = [f"ERROR {reason} tunnel/tunnel-{number}:" for number in numbers]
-    wanted += [TODO[reason]]
+    wanted += [TODO[reason], *["→ as above"] * (len(numbers) > 1)]
 
     def text() -> str:
         return " ".join(" ".join(terminal.lines[:24]).split())

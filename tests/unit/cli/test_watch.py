@@ -51,7 +51,7 @@ def test_it_shows_the_status_and_what_happens_and_leaves_at_q(tmp_path: Path) ->
 
 def test_only_what_has_changed_is_sent(tmp_path: Path) -> None:
     with served(healthy_site(), tmp_path) as socket, watching(socket) as terminal:
-        until(lambda: "0 B" in terminal.text, 20, "rates are known")
+        until(lambda: "0 B" in terminal.text and "Lately" in terminal.text, 20, "all of it, and rates are known")
         before = len(terminal.sent)
         until(lambda: len(terminal.sent) > before + 100, 20, "the clock goes on")
         assert b"\033[2J" not in terminal.sent[before:], "nothing is wiped, so nothing flickers"

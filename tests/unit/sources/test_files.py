@@ -116,6 +116,7 @@ def test_a_file_that_is_rewritten_while_the_folder_is_read_without_a_change_seen
 ) -> None:
     """Truncated, it has no tunnels; a moment later it has them again."""
     monkeypatch.setattr(files, "RESCAN_SECONDS", 0.001)
+    monkeypatch.setattr(files, "QUIET_SECONDS", 0.3)  # a test that gets no CPU for a while is no slow editor
     text = (folder / "tunnels.yaml").read_bytes()
 
     async def scenario(it: Watched) -> None:

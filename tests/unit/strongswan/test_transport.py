@@ -61,7 +61,7 @@ def against(path: Path, script: list[bytes], client: Callable[[Stream], Awaitabl
 )
 def test_a_command_that_goes_wrong(tmp_path: Path, script: list[bytes], error: type[DriverError], words: str) -> None:
     async def client(stream: Stream) -> None:
-        commands = Commands(stream, 0.2)
+        commands = Commands(stream, 0.2 if error is TimedOut else 5)
         with pytest.raises(error, match=words):
             await commands.call("version")
         if error is not Rejected:
