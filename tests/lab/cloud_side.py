@@ -39,16 +39,22 @@ def learned(node: str) -> set[str]:
 
 def birdc(node: str, *command: str) -> str:
     """One command to a node's BIRD; its answer."""
+    answer = _birdc(node, *command)
+    answer.check_returncode()
+    return answer.stdout
+
+
+def _birdc(node: str, *command: str) -> "subprocess.CompletedProcess[str]":
     argv = ["birdc", "-s", str(STATE / node / "bird.ctl"), *command]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
 def told(node: str) -> str:
     """What a Cloud Router task knows and has logged, and its TCP connections: for a test that failed."""
-    known = birdc(node, "show", "protocols", "all", "site")
+    known = _birdc(node, "show", "protocols", "all", "site")
     connections = subprocess.run(inside(node, "ss", "-Htnapo"), capture_output=True, text=True, check=False).stdout
     logged = processes.log_of(node, "bird").read_text(errors="replace").splitlines()[-30:]
-    return "\n".join((f"{node}:", known, connections, *logged))
+    return "\n".join((f"{node}:", known.stdout + known.stderr, connections, *logged))
 
 
 def _prefixes(answer: str) -> set[str]:

@@ -5,8 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -18,7 +18,7 @@ from tests.integration.netns import until
 from tests.kernel.offline import make_venv
 
 PROGRAMS = {
-    "charon": r"^\S*/charon ",
+    "charon": r"^\S*/charon (?!--version)",
     "exabgp": r"^\S*python\S* .*/exabgp/repaired\.py ",
     "bridge": r"^\S*python\S* .*/exabgp/bridge\.py ",
     "ncgd": r"^\S*python\S* \S*/bin/ncgd ",
@@ -110,13 +110,19 @@ def assert_only_ike_and_esp_crosses(lab: Lab) -> None:
     assert [line for line in seen if not IKE_OR_ESP.search(line)] == []
 
 
+def kill(pids: Iterable[int]) -> None:
+    """SIGKILL, in order; that one has ended with another is no error."""
+    for pid in sorted(pids):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def assert_comes_back(lab: Lab, program: str) -> None:
     """Kill every process of a program in gw: within 10 s it runs again and the gateway is Healthy."""
     before = lab.processes(program)
     assert before, f"no {program} runs in gw"
     daemon = lab.processes("ncgd")
-    for pid in before:
-        os.kill(pid, signal.SIGKILL)
+    kill(before)
 
     def healed() -> bool:
         now = lab.processes(program)

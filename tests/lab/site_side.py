@@ -64,6 +64,11 @@ def healthy() -> dict[str, Any]:
         raise AssertionError(f"not Healthy:\n{gateway.screen()}\n{near}\n{far}") from error
 
 
+def untroubled() -> dict[str, Any]:
+    """Wait until it is healthy and nothing else is told either, such as a loss that is over; its status."""
+    return until(lambda: now if not (now := healthy())["problems"] else {}, 30, "no problem is told")
+
+
 def screen() -> str:
     """What ``ncgctl status`` prints, in one line."""
     return " ".join(gateway.ncgctl("status").stdout.split())
@@ -139,12 +144,15 @@ class Flow:
     def __init__(self, address: str, *, is_back: bool = False) -> None:
         self.address = address
         way = ("vm", "ping", "-I", address, POD) if is_back else ("pod", "ping", address)
-        argv = inside(*way, "-n", "-i", "0.01")
+        self._way = inside(*way, "-n")
+        argv = [*self._way, "-i", "0.01"]
         self._output = TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads would stop it after 64 KiB
         self._ping = subprocess.Popen(argv, stdout=self._output, stderr=subprocess.STDOUT, text=True)
 
     def stop(self) -> int:
         """End it; how many answers are missing before the last one that came."""
+        behind = [*self._way, "-q", "-c", "1", "-W", "5"]  # it comes back after those that wait in a queue
+        subprocess.run(behind, capture_output=True, check=False)
         self._ping.send_signal(signal.SIGINT)
         self._ping.wait(30)
         with self._output:

@@ -22,7 +22,7 @@ def healed(lab: Lab) -> Iterator[Lab]:
     site_side.healthy()
     routes, nexthops = site_side.ours(), site_side.nexthops()
     yield lab
-    assert site_side.healthy()["problems"] == []
+    site_side.untroubled()
     until(lambda: site_side.ours() == routes, 20, "the routes are as before")
     until(lambda: site_side.backstops() == {SUBNET}, 20, "so are the backstops")
     until(lambda: _without_devices(site_side.nexthops()) == _without_devices(nexthops), 20, "so are the nexthops")
@@ -35,9 +35,11 @@ def _without_devices(nexthops: list[dict[str, object]]) -> list[dict[str, object
 
 def test_a_tunnel_address_on_another_interface_is_named_and_taken_once_it_is_free() -> None:
     tunnels = (gateway.RESOURCES / TUNNELS).read_bytes()
+    device = site_side.tunnel("tunnel-1")["interface"]
     with edited(TUNNELS) as documents:
         del documents[0]
     until(lambda: len(gateway.status()["tunnels"]) == 1, 20, "the tunnel is gone")
+    until(lambda: device not in site_side.links(), 20, "and its interface, with the address")
     ip("addr add 169.254.1.2/32 dev lan0")
     (gateway.RESOURCES / TUNNELS).write_bytes(tunnels)
     says("ERROR AddressInUse", "169.254.1.2 is already on interface lan0", "free the address")

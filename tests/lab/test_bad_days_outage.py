@@ -1,6 +1,5 @@
 """The worst days: both tunnels lost at once, everything in gw killed at once. Nothing leaks, and all comes back."""
 
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from ncgd.lab import gateway
 from ncgd.lab.topology import SUBNET
 from tests.integration.netns import until
 from tests.lab import cloud_side, site_side
-from tests.lab.conftest import PROGRAMS, Lab, captured
+from tests.lab.conftest import PROGRAMS, Lab, captured, kill
 from tests.lab.site_side import says
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -68,8 +67,7 @@ def test_both_tunnels_lost_and_back(number: signal.Signals, words: tuple[str, ..
 def test_everything_killed_at_once(unharmed: Lab) -> None:
     before = {program: unharmed.processes(program) for program in PROGRAMS}
     assert all(before.values())
-    for pid in sorted(pid for pids in before.values() for pid in pids):
-        os.kill(pid, signal.SIGKILL)
+    kill(pid for pids in before.values() for pid in pids)
     until(lambda: not any(unharmed.processes(program) & pids for program, pids in before.items()), 20)
     until(lambda: gateway.status().get("status") == "Healthy", 60, "everything is back")
     assert {program: len(unharmed.processes(program)) for program in PROGRAMS} == {
@@ -80,8 +78,7 @@ def test_everything_killed_at_once(unharmed: Lab) -> None:
 def test_everything_killed_while_the_cloud_is_away(unharmed: Lab) -> None:
     for node in NODES:
         cloud_side.stop_charon(node, signal.SIGKILL)
-    for pid in sorted(pid for program in PROGRAMS for pid in unharmed.processes(program)):
-        os.kill(pid, signal.SIGKILL)
+    kill(pid for program in PROGRAMS for pid in unharmed.processes(program))
     until(lambda: unharmed.processes("ncgd"), 30, "ncgd is back")
     says("Gateway Down", "OverlayVPNTunnel/kube-system/tunnel-1", "UDP 500 and 4500")
     for node, address in NODES.items():

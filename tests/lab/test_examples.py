@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.netns import until
 from tests.lab.cloud_side import birdc
 from tests.lab.conftest import Lab
 
@@ -32,11 +33,9 @@ def test_it_comes_up_and_carries(lab: Lab, example: str, tunnels: list[str], hol
     for name in tunnels:
         assert f"5 of 5 through {name}" in lab.up_output
     assert "vm 10.128.0.10 -> pod 10.10.0.10: each sees the other's own address" in lab.up_output
-    status = lab.status()
-    assert status["status"] == "Healthy"
+    status = until(lambda: now if (now := lab.status()).get("status") == "Healthy" and not now["problems"] else {}, 30)
     assert [each["name"] for each in status["tunnels"]] == tunnels
     assert [each["usable"] for each in status["tunnels"]] == [True] * len(tunnels)
-    assert status["problems"] == []
     timers = next(line for line in birdc("cloud0", "show", "protocols", "all", "site").splitlines() if "Hold" in line)
     assert timers.strip().endswith(f"/{hold}"), "both ends have agreed on what the far end wants"
     assert lab.run("pod", "ping", "-c", "3", "-i", "0.1", "-s", "1300", "10.128.0.10").returncode == 0

@@ -28,7 +28,7 @@ def healed(lab: Lab) -> Iterator[Lab]:
     routes, nexthops, advertised = site_side.ours(), site_side.nexthops(), learned()
     yield lab
     until(lambda: gateway.status().get("status") == "Healthy", 60)
-    assert site_side.healthy()["problems"] == []
+    site_side.untroubled()
     until(lambda: (site_side.ours(), site_side.nexthops(), learned()) == (routes, nexthops, advertised), 30)
     assert "Traceback" not in site_side.log_text()
 

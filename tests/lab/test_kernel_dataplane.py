@@ -19,8 +19,7 @@ UP = ("--dataplane", "kernel")
 
 
 def test_up_runs_on_the_kernels_esp(lab: Lab) -> None:
-    status = lab.status()
-    assert status["status"] == "Healthy"
+    status = site_side.healthy()
     assert status["dataplane"]["mode"] == "kernel"
     assert [each["usable"] for each in status["tunnels"]] == [True, True]
     assert "5 of 5 through tunnel-2" in lab.up_output

@@ -14,7 +14,7 @@ from ncgd.lab import gateway, processes
 from ncgd.lab.topology import SUBNET, inside
 from tests.integration.netns import until
 from tests.lab import cloud_side, site_side
-from tests.lab.conftest import PROGRAMS, Lab, captured
+from tests.lab.conftest import PROGRAMS, Lab, captured, kill
 from tests.lab.site_side import says
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
@@ -69,9 +69,7 @@ def without(lab: Lab, *programs: str) -> Iterator[None]:
     assert keeper is not None
     os.kill(keeper, signal.SIGSTOP)
     try:
-        dead = {pid for program in programs for pid in lab.processes(program)}
-        for pid in sorted(dead):
-            os.kill(pid, signal.SIGKILL)
+        kill({pid for program in programs for pid in lab.processes(program)})
         until(lambda: not [program for program in programs if lab.processes(program)], 20)
         yield
     finally:
