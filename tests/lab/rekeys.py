@@ -23,13 +23,40 @@ def spis(*, ike: bool = False) -> set[str]:
     ours = [line for each in sockets_of_ours() for line in _listed(each, OURS)]
     theirs = _listed(STATE / NODE / "charon.vici", THEIRS)
     if ike:
-        found = [
-            set(re.findall(r"state=ESTABLISHED .*?initiator-spi=(\w+)", " ".join(each))) for each in (ours, theirs)
-        ]
+        found = [{spi for _, state, spi in _ike_sas(each) if state == "ESTABLISHED"} for each in (ours, theirs)]
         return found[0] if found[0] == found[1] and len(found[0]) == 1 else set()
     incoming = re.findall(r" state=INSTALLED mode=.*?spi-in=(\w+)", " ".join(ours))
     outgoing = re.findall(r" state=INSTALLED mode=.*?spi-out=(\w+)", " ".join(theirs))
     return set(incoming) if incoming == outgoing and len(incoming) == 1 else set()
+
+
+def authenticate_anew(who: str) -> None:
+    """Have ``us`` or the ``cloud`` end the IKE SA and begin another; wait until both sides have that.
+
+    What the other side ends, charon begins again, too. If both come up, INITIAL_CONTACT in the second IKE_AUTH has its
+    receiver forget the first without a word (RFC 7296 section 2.4): the cloud may have kept that one, until its dead
+    peer detection would find out. It is ended here, there.
+    """
+    before = until(lambda: spis(ike=True), 60, "one IKE SA on both sides")
+    ask_for_new_keys("ike", (who,), "--reauth")
+    cloud = STATE / NODE / "charon.vici"
+
+    def settled() -> set[str]:
+        ours = [row for each in sockets_of_ours() for row in _ike_sas(_listed(each, OURS)) if row[1] != "DELETING"]
+        theirs = _ike_sas(_listed(cloud, THEIRS))
+        if len(ours) != 1 or {state for _, state, _ in (*ours, *theirs)} != {"ESTABLISHED"}:
+            return set()
+        for number in (number for number, _, spi in theirs if spi != ours[0][2]):
+            argv = ["swanctl", "--terminate", "--ike-id", number, "--force", "--uri", f"unix://{cloud}"]
+            subprocess.run(argv, check=False, capture_output=True)
+        return spis(ike=True) - before
+
+    until(settled, 60, "one new IKE SA on both sides")
+
+
+def _ike_sas(listed: list[str]) -> list[tuple[str, str, str]]:
+    """Charon's number, the state and the initiator's SPI of each IKE SA."""
+    return re.findall(r"uniqueid=(\d+) version=\d state=(\w+) .*?initiator-spi=(\w+)", "\n".join(listed))
 
 
 def _listed(socket: Path, name: str) -> list[str]:

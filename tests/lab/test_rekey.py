@@ -11,7 +11,7 @@ from ncgd.lab.topology import STATE
 from tests.integration.netns import until
 from tests.lab import cloud_side, scraped, site_side
 from tests.lab.conftest import Lab
-from tests.lab.rekeys import NODE, TUNNEL, rekey, spis
+from tests.lab.rekeys import NODE, TUNNEL, authenticate_anew, rekey, spis
 from tests.lab.site_side import SECRET, TUNNELS, edited
 from tests.lab.steadily import undisturbed
 
@@ -53,8 +53,7 @@ def test_an_authentication_anew_ends_no_session_and_the_other_tunnel_notices_not
     with site_side.vm_with_many_addresses():
         other = site_side.address_through("tunnel-2")
         with site_side.flowing(other) as lost:
-            rekey("ike", (who,), "--reauth")
-            until(lambda: len(site_side.sa_ids(TUNNEL)) == 1, 60, "one IKE SA is left")
+            authenticate_anew(who)
             site_side.healthy()
         assert lost == {other: 0}
     assert site_side.peer("peer-1")["uptimeSeconds"] >= age
