@@ -21,9 +21,10 @@ def pss_mb(pids: Iterable[int]) -> float:
     """Proportional set size in MB (10^6 bytes): shared pages are shared out, so sums are right."""
     total = 0
     for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
+        with suppress(FileNotFoundError, ProcessLookupError):  # a child that has ended meanwhile has none
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
     return total * 1024 / 1e6
 
 
