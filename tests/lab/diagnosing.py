@@ -65,12 +65,12 @@ def assert_named(reason: str, words: str, ask: Callable[[], dict[str, Any]] = fr
 
     def named() -> list[dict[str, Any]]:
         steps: list[dict[str, Any]] = ask()["steps"]
-        return steps if steps[-1]["reason"] == reason and steps[-1]["verdict"] == "fail" else []
+        is_it = steps[-1]["reason"] == reason and steps[-1]["verdict"] == "fail" and words in steps[-1]["saw"]
+        return steps if is_it else []
 
     try:
         steps = until(named, seconds)
     except AssertionError as error:
-        raise AssertionError(f"no {reason}:\n{json.dumps(ask()['steps'], indent=1)}") from error
-    assert words in steps[-1]["saw"]
+        raise AssertionError(f"no {reason} with {words!r}:\n{json.dumps(ask()['steps'], indent=1)}") from error
     assert steps[-1]["todo"]
     assert "fail" not in {step["verdict"] for step in steps[:-1]}
