@@ -180,7 +180,7 @@ def _of_tunnels(world: World, tunnels: tuple[TunnelReport, ...], silent: set[str
 
 
 def _at_fault(tunnels: tuple[TunnelReport, ...]) -> frozenset[str]:
-    """Tunnels that carry nothing, so that no session through them can be up."""
+    """Tunnels that are not usable for another reason than their sessions: these end with them."""
     return frozenset(row.ref.name for row in tunnels if not row.is_usable and row.reason != TunnelReason.NO_SESSION)
 
 

@@ -18,13 +18,18 @@ def tree(pid: int) -> list[int]:
 
 
 def pss_mb(pids: Iterable[int]) -> float:
-    """Proportional set size in MB (10^6 bytes): shared pages are shared out, so sums are right."""
+    """Proportional set size in MB (10^6 bytes): shared pages are shared out, so sums are right.
+
+    Raises ProcessLookupError when none of them is there any more.
+    """
     total = 0
     for pid in pids:
         with suppress(FileNotFoundError, ProcessLookupError):  # a child that has ended meanwhile has none
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1])
+    if not total:
+        raise ProcessLookupError("all that was to be measured has ended")
     return total * 1024 / 1e6
 
 

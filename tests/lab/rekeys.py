@@ -35,7 +35,7 @@ def authenticate_anew(who: str) -> None:
 
     What the other side ends, charon begins again, too. If both come up, INITIAL_CONTACT in the second IKE_AUTH has its
     receiver forget the first without a word (RFC 7296 section 2.4): the cloud may have kept that one, until its dead
-    peer detection would find out. It is ended here, there.
+    peer detection would find out. What is left over there is ended.
     """
     before = until(lambda: spis(ike=True), 60, "one IKE SA on both sides")
     ask_for_new_keys("ike", (who,), "--reauth")

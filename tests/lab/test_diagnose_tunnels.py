@@ -15,7 +15,7 @@ from tests.lab.diagnosing import Fault, assert_named, diagnosed, dropped_at
 from tests.lab.rekeys import NODE, TUNNEL, ask_for_new_keys
 
 pytestmark = [pytest.mark.lab, pytest.mark.root]
-CLOUD0 = "198.51.100.11"
+CLOUD0, CLOUD1 = "198.51.100.11", "198.51.100.12"
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +123,11 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     "ESP dropped": (
         dropped_at("internet", "forward", f"ip daddr {CLOUD0} udp dport 4500 @th,64,32 != 0"),
         "DataPathDead",
+        "UDP 500: answered, UDP 4500: answered",
+    ),
+    "ESP of all tunnels dropped": (
+        dropped_at("internet", "forward", f"ip daddr {{ {CLOUD0}, {CLOUD1} }} udp dport 4500 @th,64,32 != 0"),
+        "NothingAnswers",
         "UDP 500: answered, UDP 4500: answered",
     ),
     "MTU black hole": (

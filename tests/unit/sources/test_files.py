@@ -122,7 +122,7 @@ def test_a_file_that_is_rewritten_while_the_folder_is_read_without_a_change_seen
     async def scenario(it: Watched) -> None:
         await it.until_good()
         for number in range(8):
-            await asyncio.sleep(0.2 + number / 1000)
+            await asyncio.sleep(2 * files.QUIET_SECONDS + number / 1000)  # when the folder is read without an event
             with (folder / "tunnels.yaml").open("wb") as file:
                 await asyncio.sleep(0.06)
                 file.write(text)

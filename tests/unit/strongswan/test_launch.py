@@ -64,3 +64,14 @@ def test_the_tun_device_is_found_by_its_descriptor(tmp_path: Path) -> None:
     (folder / "9").write_text("pos:\t0\nflags:\t02\niff:\tipsec1\n")
     assert tun_interface(42, tmp_path) == "ipsec1"
     assert tun_interface(43, tmp_path) is None
+
+
+def test_the_tun_device_is_found_while_charon_closes_other_files(tmp_path: Path) -> None:
+    folder = tmp_path / "42" / "fdinfo"
+    folder.mkdir(parents=True)
+    for number in range(3, 9):
+        (folder / str(number)).symlink_to("closed-meanwhile")
+    (folder / "9").write_text("pos:\t0\niff:\tipsec1\n")
+    for number in range(10, 16):
+        (folder / str(number)).write_text("pos:\t0\niff:\t\n")  # opened, and no device made yet
+    assert tun_interface(42, tmp_path) == "ipsec1"
