@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import cached_property
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import cast
 
 from microdot import Request, Response
 
@@ -111,7 +110,8 @@ class StatusPort:
         self._post = post
         self._answer_seconds = answer_seconds
         self._retry_seconds = retry_seconds
-        self._open: dict[asyncio.Task[object], None] = {}
+        self._open: dict[asyncio.Task[None], None] = {}
+        self._is_closed = False
         self._answers: dict[str, tuple[float, _Answer]] = {}
         self._turn = asyncio.Lock()
         self._rested = 0.0
@@ -125,7 +125,7 @@ class StatusPort:
         """Serve until cancelled. A port that cannot be had is told, and tried again."""
         while True:
             try:
-                server = await asyncio.start_server(self._serve, str(self._address), self._port, limit=HEAD_BYTES)
+                server = await asyncio.start_server(self._accept, str(self._address), self._port, limit=HEAD_BYTES)
             except OSError as error:
                 why = os.strerror(error.errno) if error.errno else str(error)
                 self._post(StatusPortTold(address=self._address, port=self._port, reason=why))
@@ -135,27 +135,38 @@ class StatusPort:
             try:
                 await asyncio.Event().wait()  # serve_forever would wait for its clients in the end (Python 3.12)
             finally:
+                for listening in server.sockets:
+                    asyncio.get_running_loop().remove_reader(listening.fileno())
+                await asyncio.sleep(0)  # close() forgets, and leaves open, what was accepted in this turn of the loop
                 server.close()
+                self._is_closed = True
                 for task in self._open:
                     task.cancel()
+                await asyncio.gather(*self._open, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = cast("asyncio.Task[object]", asyncio.current_task())
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:  # it was connected in that moment
+            writer.transport.abort()
+            return
         if len(self._open) >= CONNECTIONS:
             oldest = next(iter(self._open))
             del self._open[oldest]
             oldest.cancel()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._open.pop(task, None)
+            writer.transport.abort()  # nothing, when all was taken
+
+        task = asyncio.create_task(self._serve(reader, writer))
+        task.add_done_callback(ended)  # no `finally`: a task that is cancelled before it begins has none
         self._open[task] = None
-        try:
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
             async with asyncio.timeout(self._answer_seconds):
                 await self._converse(reader, writer)
                 writer.close()
                 await writer.wait_closed()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # a task that ended as cancelled would be told in the log, each time (asyncio.streams)
-        finally:
-            self._open.pop(task, None)
-            writer.transport.abort()  # nothing, when all was taken
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head: RequestHead | None = None

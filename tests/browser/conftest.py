@@ -114,5 +114,6 @@ def look(browser: Browser) -> Iterator[Look]:
     yield opened
     for context in contexts:
         context.close()
-    away = re.compile("net::ERR_(CONNECTION|EMPTY_RESPONSE)|status of 503")  # a gateway that is gone, or starts
+    gone = "net::ERR_(CONNECTION|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED|CONTENT_LENGTH_MISMATCH)"  # also while it answers
+    away = re.compile(f"{gone}|status of 503")  # ... or one that starts
     assert [each for each in wrong if not away.search(each)] == []

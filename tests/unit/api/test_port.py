@@ -256,6 +256,27 @@ def test_nobody_is_waited_for_in_the_end() -> None:
     asyncio.run(whole())
 
 
+@pytest.mark.parametrize("turns", range(8))
+def test_a_client_that_comes_as_the_port_ends_is_sent_away(turns: int) -> None:
+    """Its connection was left open in some turn of the loop: nobody had begun to serve it."""
+
+    async def whole() -> None:
+        rig = Rig(free_port())
+        task = asyncio.create_task(rig.port.run())
+        while not rig.told:
+            await asyncio.sleep(0.005)
+        with socket.create_connection(("127.0.0.1", rig.number)) as client:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            client.setblocking(False)
+            with suppress(ConnectionError):
+                assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1), 5) == b""
+
+    asyncio.run(whole())
+
+
 def test_a_client_that_does_not_read_its_answer_is_dropped() -> None:
     async def work(rig: Rig) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.number, limit=1024)
