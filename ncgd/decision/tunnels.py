@@ -284,10 +284,13 @@ def tunnel_state(plan: TunnelPlan, world: World) -> tuple[bool, TunnelReason, st
         return True, TunnelReason.USABLE, "its BGP session is up; the IKE daemon has not told its SAs yet"
     if is_orphan(plan, world):
         return True, TunnelReason.USABLE, "its SAs carry on in the kernel without their IKE daemon until renewed"
-    if sa is not None and sa.state == SaState.INSTALLED:
-        return True, TunnelReason.USABLE, "SA installed, interface up"
     failure = world.ike_failures.get(plan.tunnel.name)
     text = f": {failure.message}" if failure else ""
+    if sa is not None and sa.state == SaState.INSTALLED:
+        if sa.digest != plan.connection.digest:
+            until = f"until one with {plan.tunnel.remote_address} is up{text}"
+            return True, TunnelReason.USABLE, f"the SA of before the last change carries on {until}"
+        return True, TunnelReason.USABLE, "SA installed, interface up"
     if sa is not None and sa.state == SaState.CONNECTING:
         return (
             False,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TypeGuard
 
+from ncgd.decision.explain import explain
 from ncgd.decision.protection import FORGET_SECONDS, SAVE_SECONDS
 from ncgd.decision.renewal import DRAIN_SECONDS
 from ncgd.model import event as ev
@@ -112,6 +113,29 @@ def test_an_attempt_that_nobody_wants_any_more_is_ended_and_forgotten() -> None:
     site.settle()
     assert ("sas", "tunnel-1") not in site.world.retries
     assert not site.world.ike_failures
+
+
+def test_while_an_sa_of_before_an_edit_carries_on_the_tunnel_says_so() -> None:
+    site = healthy_site()
+    site.unreachable.add("tunnel-1")
+    site.tell(ev.IntentRead(intent=edited(site, remote_address=IPv4Address("198.51.100.99"))))
+    drained(site)
+    carries = "the SA of before the last change carries on until one with 198.51.100.99 is up"
+    assert told(site)[1] == f"  Usable: {carries}"
+    failure = IkeFailure(tunnel="tunnel-1", reason="PeerUnreachable", message="the peer does not answer")
+    site.tell(ev.IkeFailed(failure=failure))
+    site.settle()
+    assert told(site)[1] == f"  Usable: {carries}: the peer does not answer"
+    site.tell(ev.IntentRead(intent=site.intent))
+    site.settle()
+    assert told(site)[1] == "  Usable: SA installed, interface up"
+
+
+def told(site: Site) -> list[str]:
+    assert site.desired is not None
+    lines = explain("tunnel-1", site.world, site.desired)
+    assert lines is not None
+    return lines
 
 
 def brought_back(site: Site) -> TunnelSa:
