@@ -1,10 +1,12 @@
-"""docker-compose.yml through Docker's API, as far as it goes there: no compose program is needed.
+"""docker-compose.yml through Docker's API, as far as it goes there, and the programs that people give it to.
 
 Keys of a service that are not known here are an error, so nothing of the file is left out unseen.
 """
 
 import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +32,7 @@ class Compose:
     def __init__(self, client: docker.DockerClient, environment: Mapping[str, str]) -> None:
         """``environment``: what the file's ``${...}`` take their values from."""
         self._client = client
+        self.environment = environment
         self._file = _interpolated(yaml.safe_load((ROOT / "docker-compose.yml").read_text()), environment)
         self.services: dict[str, dict[str, Any]] = self._file["services"]
 
@@ -130,8 +133,36 @@ def build_image(client: docker.DockerClient, build: Mapping[str, Any], tag: str,
         buildargs=build["args"],
         tag=tag,
         nocache=nocache,
-        rm=True,
+        forcerm=True,  # also what a build that fails has run
     )
+
+
+def build_with_buildkit(build: Mapping[str, Any], tag: str, *options: str) -> None:
+    """The same with the builder that Docker's API alone does not reach; AssertionError with its log when it fails."""
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
+    programs = [
+        each
+        for each in ("docker", "/usr/bin/docker")
+        if shutil.which(each) and not _run(each, "build", "--help", env=environment).returncode
+    ]
+    assert programs, "no docker program here has BuildKit: install the Debian package docker.io (12) or docker-buildx"
+    given = [each for item in build["args"].items() for each in ("--build-arg", "=".join(item))]
+    files = ["--file", str(ROOT / build["dockerfile"]), "--target", build["target"], str(ROOT / build["context"])]
+    built = _run(programs[0], "build", *options, "--tag", tag, *given, *files, env=environment)
+    assert built.returncode == 0, built.stdout[-5000:]
+
+
+def compose_program() -> list[str]:
+    """``docker compose``, or the program of its own that Debian has; AssertionError where there is neither."""
+    for argv in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(argv[0]) and not _run(*argv, "version").returncode:
+            return argv
+    raise AssertionError("there is no docker compose here: install the Debian package docker-compose")
+
+
+def _run(*argv: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    pipe = subprocess.PIPE
+    return subprocess.run(argv, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=env, check=False)
 
 
 def _options(service: Mapping[str, Any]) -> dict[str, Any]:

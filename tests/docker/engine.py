@@ -20,7 +20,7 @@ from ncgd.lab.failure import LabFailure
 _ASK = "import docker; docker.from_env().ping()"
 NETWORK = "NCGD_TEST_ENGINE_NETWORK"
 """The network namespace in which the engine publishes ports, where that is not ours: a path."""
-_PACKAGES = {"dockerd": "docker.io", "slirp4netns": "slirp4netns"}
+_PACKAGES = {"dockerd": "docker.io", "docker-compose": "docker-compose", "slirp4netns": "slirp4netns"}
 _READY_SECONDS = 60.0
 # Process 1 of namespaces of its own: what it starts ends with it, and this machine's rules, routes and /run stay as
 # they are. 10.0.2.3 is where slirp4netns(1) answers for this machine's name servers. dockerd needs cgroups, in which
