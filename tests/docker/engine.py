@@ -18,6 +18,14 @@ from ncgd.lab import install
 from ncgd.lab.failure import LabFailure
 
 _ASK = "import docker; docker.from_env().ping()"
+_TIDY = """
+import docker
+engine = docker.from_env(timeout=300)
+engine.containers.prune()
+engine.images.prune({"dangling": True, "until": "24h"})
+engine.api.prune_builds()
+"""
+"""What runs of long ago have left in an engine that is ours; what is younger makes the next build a fast one."""
 NETWORK = "NCGD_TEST_ENGINE_NETWORK"
 """The network namespace in which the engine publishes ports, where that is not ours: a path."""
 _PACKAGES = {"dockerd": "docker.io", "docker-compose": "docker-compose", "slirp4netns": "slirp4netns"}
@@ -67,7 +75,10 @@ def engine(python: str, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
             if dockerd.poll() is not None or time.monotonic() > deadline:
                 tail = (folder / "log").read_text()[-3000:]
                 raise LabFailure("dockerd does not answer", "the end of its log is above", tail)
-        yield {**found, NETWORK: f"/proc/{_child(dockerd.pid)}/ns/net"}
+        try:
+            yield {**found, NETWORK: f"/proc/{_child(dockerd.pid)}/ns/net"}
+        finally:
+            subprocess.run([python, "-P", "-c", _TIDY], env=environment, check=False)
 
 
 def _start_dockerd(folder: Path, stack: ExitStack) -> "subprocess.Popen[bytes]":
