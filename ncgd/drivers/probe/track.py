@@ -12,8 +12,9 @@ from itertools import islice
 
 from ncgd.decision.liveness import step
 from ncgd.drivers.probe import codec
-from ncgd.model.probe import Beat, EchoTally, Probe, ProbeReport, Vitality
+from ncgd.model.probe import Beat, EchoTally, Probe, ProbeReport, Pulse, Vitality
 
+_NOT_UP = {Pulse.UNPROVEN, Pulse.DEAD}
 _REMEMBERED = 128
 """Echoes whose answers are still welcome; a reply counts once (duplicates and stale ones do not)."""
 _READ_AT_ONCE = 256
@@ -37,6 +38,16 @@ class Counters:
     sent_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Echo:
+    """One that was sent."""
+
+    sent: tuple[int, int]
+    """When: nanoseconds of the steady clock and of the wall clock."""
+    pulse: Pulse
+    """Of the path at that time."""
+
+
 class Track:
     """One tunnel. Raises OSError when its socket cannot be made."""
 
@@ -49,7 +60,7 @@ class Track:
         """When the next beat is (the loop's clock)."""
         self._token = os.urandom(16)
         self._sequence = 0
-        self._sent: dict[int, tuple[int, int]] = {}
+        self._sent: dict[int, _Echo] = {}
         self._urgent: set[int] = set()
         self._before: Counters | None = None
         self._round_trips: dict[int, float] = {}
@@ -86,9 +97,9 @@ class Track:
         """Send the next echo, and once a second a second one, as large as the MTU."""
         self._count_lost()
         # Before it is sent: on a short way the answer is there before sendto returns.
-        now = (time.monotonic_ns(), time.time_ns())
+        echo = _Echo((time.monotonic_ns(), time.time_ns()), self.vitality.pulse)
         sequence = self._send(b"")
-        self._sent[sequence] = now
+        self._sent[sequence] = echo
         if len(self._sent) > _REMEMBERED:
             oldest = next(iter(self._sent))
             del self._sent[oldest]
@@ -101,7 +112,7 @@ class Track:
     def _count_lost(self) -> None:
         """The echo that was sent a second ago has had its time."""
         due = next(islice(reversed(self._sent), self._a_second - 1, None), None)
-        if due is not None and due not in self._round_trips and self.vitality.is_proven:
+        if due is not None and due not in self._round_trips and self._sent[due].pulse != Pulse.UNPROVEN:
             self.tally = replace(self.tally, lost=self.tally.lost + 1)
 
     def insist(self) -> None:
@@ -117,10 +128,14 @@ class Track:
         return self._sequence
 
     def report(self) -> ProbeReport:
-        """The vitality, and what came of a second's echoes; the last second's may still be answered."""
+        """The vitality, and what came of a second's echoes; the last second's may still be answered.
+
+        What was sent before a path has come up is no loss of it any more.
+        """
         latest = list(self._sent)[-2 * self._a_second :]
         answered = [self._round_trips[sequence] for sequence in latest if sequence in self._round_trips]
-        due = latest[: -self._a_second]
+        is_up = self.vitality.pulse not in _NOT_UP
+        due = [each for each in latest[: -self._a_second] if not is_up or self._sent[each].pulse not in _NOT_UP]
         lost = sum(sequence not in self._round_trips for sequence in due)
         return ProbeReport(
             vitality=self.vitality,
@@ -151,7 +166,7 @@ class Track:
             elif sequence in self._sent and sequence not in self._round_trips:
                 answers += 1
                 self._round_trips[sequence] = seconds = round_trip(
-                    self._sent[sequence], (time.monotonic_ns(), _arrival(ancillary))
+                    self._sent[sequence].sent, (time.monotonic_ns(), _arrival(ancillary))
                 )
                 self.tally = replace(self.tally, round_trips=self.tally.round_trips.plus(seconds))
         return answers

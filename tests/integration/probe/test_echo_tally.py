@@ -1,6 +1,7 @@
 """Echoes are counted: round trips by duration, and those that were lost."""
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,29 @@ def test_a_peer_that_never_answers_loses_nothing(pair: tuple[Namespace, Namespac
     async def scenario() -> None:
         told = await bench.until_told(lambda report: report.loss == 1)
         assert told.tally.lost == 0
+
+    bench.run_in(gw, scenario)
+
+
+@pytest.mark.parametrize("before", [Pulse.UNPROVEN, Pulse.DEAD])
+def test_what_was_lost_before_a_path_came_up_is_not_told_of_it(
+    pair: tuple[Namespace, Namespace], memory: Path, before: Pulse
+) -> None:
+    """The first screen after a start said "25% lost" of a tunnel that lost nothing, and so did one after an outage."""
+    gw, peer = pair
+    bench = Bench(memory)
+
+    async def scenario() -> None:
+        if before == Pulse.DEAD:
+            await bench.until(Pulse.ALIVE)
+        drop(peer, "icmp type echo-request")
+        await bench.until(before)
+        silent = time.monotonic() + 2  # what was lost before that is out of sight
+        await bench.until_told(lambda report: report.loss == 1 and time.monotonic() > silent)
+        peer.run("nft", "delete table inet t")
+        up = {Pulse.ALIVE, Pulse.RECOVERING}
+        told = await bench.until_told(lambda report: report.vitality.pulse in up)
+        assert (told.loss, told.tally.lost > 0) == (0, before == Pulse.DEAD)
 
     bench.run_in(gw, scenario)
 
