@@ -153,6 +153,8 @@ def _tunnels(tunnels: list[dict[str, Any]], look: Look) -> list[str]:
 def _round_trip(tunnel: dict[str, Any]) -> str:
     if not (probe := tunnel["probe"]):
         return ""
+    if probe["pulse"] == "Unproven":  # some peers never answer: nothing is lost
+        return "no echo yet"
     rtt, loss = probe["rttSeconds"], probe["loss"]
     lost = f"{loss:.0%} lost" if loss >= SHOWN_LOSS else ""
     return " ".join(part for part in (f"{1000 * rtt:.1f} ms" if rtt is not None else "", lost) if part)

@@ -126,6 +126,15 @@ def test_what_the_probe_finds_is_in_the_contract_and_on_the_screen(tmp_path: Pat
     assert "no rule of others was found that would masquerade" in " ".join(text.split())
 
 
+def test_a_peer_that_never_answers_an_echo_is_not_told_as_losing_all(tmp_path: Path) -> None:
+    site = healthy_site()
+    site.tell(ev.ProbesRead(probes={"tunnel-1": ProbeReport(loss=1.0)}))
+    with served(site, tmp_path) as socket:
+        text = ncgctl(socket, "status").output
+    assert "no echo yet" in text
+    assert "100% lost" not in text
+
+
 def test_what_is_old_is_said_to_be_old_and_is_not_well(tmp_path: Path) -> None:
     with served(healthy_site(), tmp_path, stalled=60.0) as socket:
         screen, answer = ncgctl(socket, "status"), json.loads(ncgctl(socket, "status", "-o", "json").output)
