@@ -51,7 +51,11 @@ def authenticate_anew(who: str) -> None:
             subprocess.run(argv, check=False, capture_output=True)
         return spis(ike=True) - before
 
-    until(settled, 60, "one new IKE SA on both sides")
+    try:
+        until(settled, 60, "one new IKE SA on both sides")
+    except AssertionError as error:
+        listed = [_listed(each, name) for each, name in (*((it, OURS) for it in sockets_of_ours()), (cloud, THEIRS))]
+        raise AssertionError(f"{error}, which was {before}: {listed}") from error
 
 
 def _ike_sas(listed: list[str]) -> list[tuple[str, str, str]]:
