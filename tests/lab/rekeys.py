@@ -35,15 +35,16 @@ def authenticate_anew(who: str) -> None:
 
     What the other side ends, charon begins again, too. If both come up, INITIAL_CONTACT in the second IKE_AUTH has its
     receiver forget the first without a word (RFC 7296 section 2.4): the cloud may have kept that one, until its dead
-    peer detection would find out. What is left over there is ended.
+    peer detection would find out. What is left over there is ended. What either still deletes is no SA any more: a
+    redundant one of rekeys that collided, which the other does not know, is deleted for minutes.
     """
     before = until(lambda: spis(ike=True), 60, "one IKE SA on both sides")
     ask_for_new_keys("ike", (who,), "--reauth")
     cloud = STATE / NODE / "charon.vici"
 
     def settled() -> set[str]:
-        ours = [row for each in sockets_of_ours() for row in _ike_sas(_listed(each, OURS)) if row[1] != "DELETING"]
-        theirs = _ike_sas(_listed(cloud, THEIRS))
+        listed = [line for each in sockets_of_ours() for line in _listed(each, OURS)], _listed(cloud, THEIRS)
+        ours, theirs = ([row for row in _ike_sas(lines) if row[1] != "DELETING"] for lines in listed)
         if len(ours) != 1 or {state for _, state, _ in (*ours, *theirs)} != {"ESTABLISHED"}:
             return set()
         for number in (number for number, _, spi in theirs if spi != ours[0][2]):
