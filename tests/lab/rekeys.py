@@ -78,17 +78,20 @@ def rekey(what: str, who: Iterable[str], *options: str) -> None:
 
 
 def ask_for_new_keys(what: str, who: Iterable[str], *options: str) -> None:
-    """The same, whatever comes of it."""
-    (socket,) = (each for each in sockets_of_ours() if _listed(each, OURS))
-    (child, *_) = re.findall(r"child-sas \{\S+ \{name=(\S+)", " ".join(_listed(socket, OURS)))
-    targets = {
-        "us": (socket, OURS if what == "ike" else child),
-        "cloud": (STATE / NODE / "charon.vici", THEIRS if what == "ike" else "vpc"),
-    }
-    started = [
-        subprocess.Popen(
-            ["swanctl", "--rekey", f"--{what}", name, *options, "--uri", f"unix://{vici}"], stdout=subprocess.DEVNULL
-        )
-        for vici, name in (targets[each] for each in who)
-    ]
-    assert [each.wait(30) for each in started] == [0] * len(started)
+    """The same, whatever comes of it.
+
+    By number, as the SA's own timer would: by name charon rekeys what the other side has only just begun, too. Whose SA
+    is gone by then has been rekeyed by the other side.
+    """
+    (ours,) = (each for each in sockets_of_ours() if _listed(each, OURS))
+    sides = {"us": (ours, OURS), "cloud": (STATE / NODE / "charon.vici", THEIRS)}
+    asked = []
+    for vici, name in (sides[each] for each in who):
+        listed = _listed(vici, name)
+        numbers = {
+            "ike": [number for number, state, _ in _ike_sas(listed) if state == "ESTABLISHED"],
+            "child": re.findall(r" uniqueid=(\d+) reqid=\d+ state=INSTALLED", "\n".join(listed)),
+        }
+        asked.append(["swanctl", "--rekey", f"--{what}-id", numbers[what][-1], *options, "--uri", f"unix://{vici}"])
+    started = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for argv in asked]
+    assert 0 in [each.wait(30) for each in started]
