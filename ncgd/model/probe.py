@@ -101,7 +101,7 @@ class ProbeReport:
     rtt_seconds: float | None = None
     """Median round trip; None without an answer."""
     loss: float = 0.0
-    """Share of echoes lost, 0 to 1."""
+    """Share of echoes lost, 0 to 1: of those sent while the path was up; of all, while it is not."""
     large_lost: int | None = None
     """Echoes as large as the MTU lost in a row, of one a second; None until one was answered: some peers never do."""
     received: int = 0

@@ -5,7 +5,6 @@ Keys of a service that are not known here are an error, so nothing of the file i
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +15,8 @@ import docker
 import yaml
 from docker.errors import NotFound
 from docker.models.containers import Container
+
+from tests.docker.engine import buildkit_program
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "ncgd-test"
@@ -139,30 +140,22 @@ def build_image(client: docker.DockerClient, build: Mapping[str, Any], tag: str,
 
 def build_with_buildkit(build: Mapping[str, Any], tag: str, *options: str) -> None:
     """The same with the builder that Docker's API alone does not reach; AssertionError with its log when it fails."""
-    environment = {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain"}
-    programs = [
-        each
-        for each in ("docker", "/usr/bin/docker")
-        if shutil.which(each) and not _run(each, "build", "--help", env=environment).returncode
-    ]
-    assert programs, "no docker program here has BuildKit: install the Debian package docker.io (12) or docker-buildx"
+    program = buildkit_program()
+    assert program, "no docker program here has BuildKit: install docker-buildx"
     given = [each for item in build["args"].items() for each in ("--build-arg", "=".join(item))]
     files = ["--file", str(ROOT / build["dockerfile"]), "--target", build["target"], str(ROOT / build["context"])]
-    built = _run(programs[0], "build", *options, "--tag", tag, *given, *files, env=environment)
-    assert built.returncode == 0, built.stdout[-5000:]
+    status, output = typed(
+        program, "build", *options, "--tag", tag, *given, *files, DOCKER_BUILDKIT="1", BUILDKIT_PROGRESS="plain"
+    )
+    assert status == 0, output[-5000:]
 
 
-def compose_program() -> list[str]:
-    """``docker compose``, or the program of its own that Debian has; AssertionError where there is neither."""
-    for argv in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(argv[0]) and not _run(*argv, "version").returncode:
-            return argv
-    raise AssertionError("there is no docker compose here: install the Debian package docker-compose")
-
-
-def _run(*argv: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    pipe = subprocess.PIPE
-    return subprocess.run(argv, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=env, check=False)
+def typed(*argv: str, **environment: str) -> tuple[int, str]:
+    """Exit status and output of a command, in the checkout."""
+    env = {**os.environ, **environment}
+    pipe, both = subprocess.PIPE, subprocess.STDOUT
+    done = subprocess.run(argv, cwd=ROOT, env=env, stdout=pipe, stderr=both, text=True, check=False)
+    return done.returncode, done.stdout
 
 
 def _options(service: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ncgd.lab import install
-from ncgd.lab.failure import LabFailure
+from ncgd.lab.failure import LabFailure, succeeds
 
 _ASK = "import docker; docker.from_env().ping()"
 _TIDY = """
@@ -28,7 +28,7 @@ engine.api.prune_builds()
 """What runs of long ago have left in an engine that is ours; what is younger makes the next build a fast one."""
 NETWORK = "NCGD_TEST_ENGINE_NETWORK"
 """The network namespace in which the engine publishes ports, where that is not ours: a path."""
-_PACKAGES = {"dockerd": "docker.io", "docker-compose": "docker-compose", "slirp4netns": "slirp4netns"}
+_PACKAGES = {"dockerd": "docker.io", "slirp4netns": "slirp4netns"}
 _READY_SECONDS = 60.0
 # Process 1 of namespaces of its own: what it starts ends with it, and this machine's rules, routes and /run stay as
 # they are. 10.0.2.3 is where slirp4netns(1) answers for this machine's name servers. dockerd needs cgroups, in which
@@ -65,6 +65,8 @@ def engine(python: str, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
     say(f"no Docker engine answers ({why}): starting one for the tests")
     if missing := [package for program, package in _PACKAGES.items() if not shutil.which(program)]:
         install.install_packages(missing, say)
+    if not (buildkit_program() and compose_program()):
+        install.install_packages(_clients(), say)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ncgd-docker-")))
         found = {"DOCKER_HOST": f"unix://{folder}/docker.sock"}
@@ -79,6 +81,29 @@ def engine(python: str, say: Callable[[str], None]) -> Iterator[dict[str, str]]:
             yield {**found, NETWORK: f"/proc/{_child(dockerd.pid)}/ns/net"}
         finally:
             subprocess.run([python, "-P", "-c", _TIDY], env=environment, check=False)
+
+
+def buildkit_program() -> str:
+    """A docker program that builds with BuildKit; empty where there is none."""
+    for program in ("docker", "/usr/bin/docker"):
+        if succeeds("env", "DOCKER_BUILDKIT=1", program, "build", "--help"):
+            return program
+    return ""
+
+
+def compose_program() -> list[str]:
+    """``docker compose``, or the program of its own that Debian 12 has; empty where there is neither."""
+    for argv in (["docker", "compose"], ["/usr/bin/docker", "compose"], ["docker-compose"]):
+        if succeeds(*argv, "version"):
+            return argv
+    return []
+
+
+def _clients() -> list[str]:
+    """Debian 12 has the docker program, with BuildKit, in docker.io; Debian 13 and Ubuntu split some of it off."""
+    split_off = ("docker-cli", "docker-buildx", "docker-compose-v2")
+    known = [each for each in split_off if succeeds("apt-cache", "show", each)]
+    return known if "docker-compose-v2" in known else [*known, "docker-compose"]
 
 
 def _start_dockerd(folder: Path, stack: ExitStack) -> "subprocess.Popen[bytes]":

@@ -69,6 +69,7 @@ def test_nothing_in_it_tells_when_and_where_it_was_made(shell: Callable[..., str
     young = "find / -xdev -newermt @1767225600 -type f ! -path '/proc/*' ! -path '/sys/*' ! -path '/dev/*'"
     made_by_the_engine = {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/.dockerenv"}
     assert set(shell(image, "sh", "-c", young).split()) <= made_by_the_engine
+    assert set(shell(image, "cut", "-d:", "-f3", "/etc/shadow").split()) == {str(1767225600 // 86400)}
     leftovers = "ls -A /tmp /var/log /var/lib/apt/lists /var/cache/apt /root/.cache 2>/dev/null | grep -v : || :"
     kept = shell(image, "sh", "-c", f"find /var/log -type f; {leftovers}").split()
     assert [name for name in kept if name not in {"apt", "private"}] == []

@@ -60,8 +60,8 @@ def _tunnel(tunnel: TunnelReport, view: View) -> Html:
     samples: Sequence[Sample] = tuple(track.samples)
     rtt = probe.rtt_seconds if probe else None
     up = span(tunnel.established_seconds) if tunnel.child else NOTHING
-    is_proven = probe is not None and probe.vitality.is_proven  # some peers never answer: nothing is lost
-    loss = f"{probe.loss:.0%} lost" if probe and is_proven and probe.loss else ""
+    proven = probe if probe and probe.vitality.is_proven else None  # some peers never answer: nothing is lost
+    loss = f"{proven.loss:.0%} lost" if proven and proven.loss else ""
     out, in_ = rate(track.rate_out), rate(track.rate_in)
     most = max((max(each.rate_out, each.rate_in) for each in samples), default=0.0)
     longest = max((each.rtt_seconds for each in samples if each.rtt_seconds is not None), default=None)

@@ -15,6 +15,7 @@ from ncgd.drivers.probe import codec
 from ncgd.model.probe import Beat, EchoTally, Probe, ProbeReport, Pulse, Vitality
 
 _NOT_UP = {Pulse.UNPROVEN, Pulse.DEAD}
+"""Paths on which no echo is answered."""
 _REMEMBERED = 128
 """Echoes whose answers are still welcome; a reply counts once (duplicates and stale ones do not)."""
 _READ_AT_ONCE = 256

@@ -221,6 +221,16 @@ def test_what_goes_into_tunnels_that_do_not_answer_is_not_held_back() -> None:
     assert "No tunnel is known to carry traffic; 14 prefixes are routed." in shown
 
 
+@pytest.mark.parametrize(("pulse", "is_told"), [(Pulse.UNPROVEN, False), (Pulse.ALIVE, True)])
+def test_a_loss_is_told_of_a_path_that_ever_answered(pulse: Pulse, is_told: bool) -> None:
+    scene = moment(SCENES["healthy"]())
+    assert scene.state.report
+    probe = ProbeReport(vitality=Vitality(pulse=pulse), loss=0.7)
+    tunnels = tuple(replace(each, probe=probe) for each in scene.state.report.tunnels)
+    scene.state.report = replace(scene.state.report, tunnels=tunnels)
+    assert ("70% lost" in str(answer(scene).body.decode())) is is_told
+
+
 def test_of_many_who_carry_a_prefix_some_are_named() -> None:
     markup = page("large", "?q=10.128.0.0%2F20")
     assert re.search(r"tunnel-1 tunnel-10 tunnel-11 tunnel-12 and 58 more", text(markup))
